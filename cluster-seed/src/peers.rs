@@ -8,10 +8,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::countersign::list::Countersigned;
 use crate::ids::{Hostname, NodeId};
 use crate::planes::Allow;
-use crate::countersign::list::Countersigned;
-use crate::ids::Hostname;
 use crate::seal::Sealable;
 use crate::wireguard::{WgPeer, WgPublicKey, handshakes};
 

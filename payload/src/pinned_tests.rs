@@ -40,7 +40,7 @@ fn node(host: u8) -> PeerNode {
 /// A list with the seed and these nodes, of which those of `signed` have a signature of key 5.
 fn list(version: u64, hosts: &[u8], signed: &[u8]) -> PeersFile {
     let site = key(1).verifying_key();
-    let plane = PeerPlane { cidr: "10.78.0.0/16".parse().unwrap(), port: 51821 };
+    let plane = PeerPlane { cidr: "10.78.0.0/16".parse().unwrap(), port: 51821, ..PeerPlane::default() };
     let signature = |host: &u8| {
         let statement = NodeStatement::of(&site, &name(*host), &node(*host), (1, 1));
         (name(*host), statement.sign(&key(5)).unwrap())
@@ -50,13 +50,13 @@ fn list(version: u64, hosts: &[u8], signed: &[u8]) -> PeersFile {
         version,
         planes: [("wg1".to_owned(), plane)].into(),
         nodes: [1].iter().chain(hosts).map(|host| (name(*host), node(*host))).collect(),
-        pods: None,
         countersign: Some(Countersigned {
             key: Some(text(5)),
             serial: 0,
             changes: Vec::new(),
             nodes: signed.iter().map(signature).collect(),
         }),
+        ..PeersFile::default()
     }
 }
 

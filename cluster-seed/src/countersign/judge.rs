@@ -137,15 +137,21 @@ fn is_signed(pin: &Pin, key: &VerifyingKey, known: &Known<'_>, list: &PeersFile,
 /// Raises the floors: what `before` had and `next` has not, or with other keys that count, does not come back by its old signature.
 /// `before` is without entries that do not count; those of `next` are in `refused`, and end nothing.
 pub fn raise(pin: &mut Pin, before: &PeersFile, next: &PeersFile, refused: &[Hostname]) {
-    for name in next.lacks(before).into_iter().filter(|name| !refused.contains(name)) {
+    // Not `lacks`: what a list says about replaced keys is not countersigned.
+    let kept = |name: &Hostname, node: &PeerNode| next.nodes.get(name).is_some_and(|now| now.keys == node.keys);
+    let gone = before.nodes.iter().filter(|(name, node)| !kept(name, node) && !refused.contains(name));
+    for (name, _) in gone {
         let Some(gone) = before.countersign.as_ref().and_then(|c| c.nodes.get(name)) else { continue };
         let floor = pin.floors.entry(name.clone()).or_default();
         *floor = gone.number().max(*floor);
     }
 }
 
-/// The list without these entries.
+/// The list without these entries and, where it is countersigned, without second keys of nodes: nobody signed those.
 pub fn without(mut list: PeersFile, names: &[Hostname]) -> PeersFile {
+    if list.countersign.as_ref().is_some_and(|part| part.key.is_some()) {
+        list.rotating.clear();
+    }
     for name in names {
         list.nodes.remove(name);
         if let Some(pods) = &mut list.pods {

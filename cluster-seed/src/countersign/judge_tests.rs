@@ -1,6 +1,6 @@
 use super::*;
 use crate::countersign::list::Countersignature;
-use crate::peers::{PeerPlane, Pods};
+use crate::peers::{PeerPlane, Pods, Rotating};
 use crate::seal::SigningKey;
 use crate::wireguard::WgPublicKey;
 
@@ -37,14 +37,14 @@ fn signed(n: u8, who: &str, node: &PeerNode, sequence: u64) -> Countersignature 
 fn list() -> PeersFile {
     let nodes = [(name("seed"), node(1)), (name("n2"), node(2)), (name("n3"), node(3))].into();
     let signatures = [(name("n2"), signed(5, "n2", &node(2), 1)), (name("n3"), signed(5, "n3", &node(3), 1))].into();
-    let plane = PeerPlane { cidr: "10.78.0.0/16".parse().unwrap(), port: 51821 };
+    let plane = PeerPlane { cidr: "10.78.0.0/16".parse().unwrap(), port: 51821, ..PeerPlane::default() };
     PeersFile {
         epoch: 1,
         version: 4,
         planes: [("wg1".to_owned(), plane)].into(),
         nodes,
-        pods: None,
         countersign: Some(Countersigned { key: Some(text(5)), serial: 0, changes: Vec::new(), nodes: signatures }),
+        ..PeersFile::default()
     }
 }
 
@@ -102,6 +102,16 @@ fn a_stolen_seed_adds_nobody() {
 }
 
 #[test]
+fn a_second_key_of_a_node_does_not_count() {
+    let mut forged = list();
+    let second = Rotating { serial: 1, other: Some(WgPublicKey([9; 32])), switched: false };
+    forged.rotating.insert(name("n2"), [("wg1".to_owned(), second)].into());
+    assert!(without(forged.clone(), &[]).rotating.is_empty());
+    forged.countersign = None;
+    assert_eq!(without(forged.clone(), &[]), forged, "a site without countersigning replaces keys");
+}
+
+#[test]
 fn a_node_whose_keys_were_replaced_does_not_count() {
     let mut forged = list();
     forged.nodes.get_mut(&name("n2")).unwrap().keys.insert("wg1".into(), WgPublicKey([9; 32]));
@@ -141,6 +151,12 @@ fn a_removal_needs_no_signature_and_the_old_one_brings_nobody_back() {
     let mut pin = pinned(&list());
     raise(&mut pin, &list(), &replaced, &[]);
     assert_eq!((verdict(&pin, &replaced), verdict(&pin, &list())), (vec![], vec![name("n2")]));
+    // The same, with a list that calls it the same node.
+    let mut claimed = replaced.clone();
+    claimed.rotated.insert(name("n2"), crate::ids::NodeId([1; 16]));
+    let mut pin = pinned(&list());
+    raise(&mut pin, &list(), &claimed, &[]);
+    assert_eq!(verdict(&pin, &list()), [name("n2")]);
     // An entry that does not count ends nothing.
     let mut forged = list();
     forged.nodes.get_mut(&name("n2")).unwrap().keys.insert("wg1".into(), WgPublicKey([9; 32]));

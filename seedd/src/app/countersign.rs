@@ -64,7 +64,14 @@ impl App {
 
     /// The nodes of the next list. `held` is the list in use.
     pub(super) fn compose_peers(&self, tx: &Tx<'_>, approved: Approved, held: Option<&PeersFile>) -> Result<Composed, ApiError> {
-        Ok(self.held_countersigning(tx)?.compose(self.wanted_key(), &self.site_key, approved, held))
+        // Keys that are being replaced have two values, and the offline key signs one: countersigning begins afterwards.
+        let wanted = if tx.rotates()? { None } else { self.wanted_key() };
+        Ok(self.held_countersigning(tx)?.compose(wanted, &self.site_key, approved, held))
+    }
+
+    /// Whether the site has a countersigning key, in force or in cluster.yaml.
+    pub(super) fn countersigns(&self, tx: &Tx<'_>) -> Result<bool, ApiError> {
+        Ok(self.wanted_key().is_some() || self.held_countersigning(tx)?.key.is_some())
     }
 
     /// Kept from the first list on: a key that is taken out of cluster.yaml stays in force, since nodes ask for it.

@@ -14,7 +14,7 @@ use payload::node::lists::Lists;
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;
-use web::api::{ApiError, CountersignApi as _, CountersignTaken};
+use web::api::{ApiError, CountersignApi as _, CountersignTaken, RotateWish, RotationApi as _};
 
 use crate::epoch::{node, serve};
 use crate::support::front::Front;
@@ -110,6 +110,20 @@ fn a_signature_is_of_no_use_for_another_key_name_or_site() {
     assert_eq!(names(&list(&app)), ["seed"]);
     sign_all(&app, 5, false);
     assert_eq!(names(&list(&app)), ["n1", "seed"]);
+}
+
+#[test]
+fn keys_are_not_replaced_behind_the_back_of_the_offline_key() {
+    let t = temp();
+    let app = unsealed(&site_with(&t, &text(5)), A);
+    Machine::new(1).install(&app, "n1", false);
+    sign_all(&app, 5, false);
+    let before = list(&app);
+    let wish = RotateWish { node: None, plane: None, all: true };
+    let refused = Seed(app.clone()).rotate(&admin(), &wish).unwrap_err();
+    assert!(matches!(&refused, ApiError::Conflict { .. }), "{refused:?}");
+    app.resign_peers().unwrap();
+    assert_eq!(list(&app), before);
 }
 
 #[test]
