@@ -36,6 +36,9 @@ pub struct Held {
     /// New keys of planes for which the list asks ([`crate::rotation`]). Only a seed that asked gets the field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub next: BTreeMap<String, NextKey>,
+    /// What the node refused because the offline key did not sign it. Left out if there is nothing: earlier seeds know no such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
 }
 
 /// The key that will replace a node's key of a plane; the private half stays on the node.
@@ -45,9 +48,6 @@ pub struct NextKey {
     /// As in the request.
     pub serial: u64,
     pub key: WgPublicKey,
-    /// What the node refused because the offline key did not sign it. Left out if there is nothing: earlier seeds know no such key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refused>,
 }
 
 /// See [`Held::refused`].
