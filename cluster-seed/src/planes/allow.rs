@@ -156,7 +156,7 @@ fn check_party(party: &Spanned<String>, roles: &BTreeMap<String, RoleSpec>, word
         return Ok(());
     }
     let message = match name.as_str() {
-        SEED => "the seed is no node: its own firewall decides what reaches it".to_owned(),
+        SEED => "the seed is not a node: its own firewall decides what reaches it".to_owned(),
         _ => format!("there is no role {name:?}"),
     };
     Err(at(party, message, &format!("a role of the site, or {}", words.join(", "))))
