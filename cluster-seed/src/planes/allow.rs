@@ -137,7 +137,7 @@ pub(crate) fn check(
         check_party(&allow.to, roles, &[ANY])?;
         if allow.ports.is_empty() || allow.ports.len() > MAX_PORTS {
             let message = format!("the allow has {} ports", allow.ports.len());
-            return Err(at(&allow.plane, message, &format!("1 to {MAX_PORTS}; any stands for everything")));
+            return Err(at(&allow.plane, message, &format!("1 to {MAX_PORTS}; any means everything")));
         }
         for ports in &allow.ports {
             let hint = "for example tcp/2379, udp/4000-4100, vrrp or any";
