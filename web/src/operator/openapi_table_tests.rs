@@ -8,8 +8,9 @@ use crate::api::{
     CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView,
     EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView,
     NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText,
-    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText,
-    SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
+    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, RotateWish, RotationRow, Say, SessionView, SetPower, SetUser,
+    SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
+    WindowView,
 };
 use crate::json::Events;
 use crate::json::machine::Note;
