@@ -28,7 +28,7 @@ pub enum Stage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no stage of a rotation")]
+#[error("{0:?} is not a stage of a rotation")]
 pub struct UnknownStage(String);
 
 impl Stage {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::checks::Ssh;
 use crate::fleet::Fleet;
+use crate::member::Member;
 use crate::{say, stop};
 
 const PLANE: &str = "wg2";
@@ -34,14 +35,9 @@ fn counts(text: &str) -> Option<(u64, u64)> {
 }
 
 pub fn replaced(fleet: &Fleet, key: &Path) -> Result<()> {
-    let nodes: Vec<(String, Keys)> = fleet
-        .members
-        .iter()
-        .map(|m| {
-            Ok((m.name().to_owned(), m.machine.as_ref().context("a member without a machine")?.planes().into_iter().collect()))
-        })
-        .collect::<Result<_>>()?;
-    let at = |n: usize| nodes.get(n).map(|(_, planes)| planes).context("no second node");
+    let planes = |m: &Member| Ok(m.machine.as_ref().context("a member without a machine")?.planes());
+    let nodes: Vec<Keys> = fleet.members.iter().map(planes).collect::<Result<_>>()?;
+    let at = |n: usize| nodes.get(n).context("no second node");
     let ssh = |n: usize| Ok::<_, anyhow::Error>(Ssh { fleet, key, address: &at(n)?["wg1"] });
     let before = [keys(&ssh(0)?)?, keys(&ssh(1)?)?];
     ssh(0)?.run(&format!("nohup ping -n -i 0.2 -W 2 {} > {LOG} 2>&1 < /dev/null & echo $! > {LOG}.pid", at(1)?[PLANE]))?;

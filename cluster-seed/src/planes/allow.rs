@@ -137,7 +137,7 @@ pub(crate) fn check(
         check_party(&allow.to, roles, &[ANY])?;
         if allow.ports.is_empty() || allow.ports.len() > MAX_PORTS {
             let message = format!("the allow has {} ports", allow.ports.len());
-            return Err(at(&allow.plane, message, &format!("1 to {MAX_PORTS}; any stands for everything")));
+            return Err(at(&allow.plane, message, &format!("1 to {MAX_PORTS}; any means everything")));
         }
         for ports in &allow.ports {
             let hint = "for example tcp/2379, udp/4000-4100, vrrp or any";
@@ -156,7 +156,7 @@ fn check_party(party: &Spanned<String>, roles: &BTreeMap<String, RoleSpec>, word
         return Ok(());
     }
     let message = match name.as_str() {
-        SEED => "the seed is no node: its own firewall decides what reaches it".to_owned(),
+        SEED => "the seed is not a node: its own firewall decides what reaches it".to_owned(),
         _ => format!("there is no role {name:?}"),
     };
     Err(at(party, message, &format!("a role of the site, or {}", words.join(", "))))

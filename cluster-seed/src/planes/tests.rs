@@ -104,7 +104,7 @@ const BAD: &[(&str, &str, u64, &str)] = &[
     ("policy: deny\n    allows", "policy: open\n    allows", 23, "wg4 is open"),
     ("- plane: wg4", "- plane: wg9", 23, "no plane \"wg9\""),
     ("from: work", "from: worker", 24, "no role \"worker\""),
-    ("to: store", "to: seed", 25, "the seed is no node"),
+    ("to: store", "to: seed", 25, "the seed is not a node"),
     ("tcp/2049,", "tcp/2049, tcp/0,", 26, "\"tcp/0\""),
     ("tcp/2049,", "\"tcp/1; accept\",", 26, "not a port"),
     ("ports: [tcp/2049, udp/4000-4100]", "ports: []", 23, "0 ports"),

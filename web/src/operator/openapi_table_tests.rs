@@ -8,8 +8,9 @@ use crate::api::{
     CheckpointView, ClockView, ConvergeAct, ConvergeView, CountersignTaken, CountersignText, CountersignView, CreatedToken,
     DeadLetterView, DhcpView, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login,
     MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, OutputsView, Overview, PackagesView, PasskeyView,
-    PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower,
-    SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
+    PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, RotateWish, RotationRow, Say,
+    SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView,
+    WebhookTest, WebhookView,
     WindowView,
 };
 use crate::json::Events;

@@ -5,7 +5,7 @@ use crate::api::{Actor, AllowRow, ApiError, PlaneRow, RotateWish, RotationApi, R
 
 /// `spice` is appended to every text from outside.
 pub fn planes(spice: &str) -> Result<Vec<PlaneRow>, ApiError> {
-    let plane = |n: u8| {
+    let plane = |n: u8| -> Result<PlaneRow, ApiError> {
         let cidr = format!("10.{}.0.0/16", 77 + n).parse().map_err(|_| ApiError::Internal("the mock's plane".into()))?;
         Ok(PlaneRow {
             name: format!("wg{n}"),
