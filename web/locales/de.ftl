@@ -634,3 +634,40 @@ extras-pinned = in cluster.yaml festgelegt
 extras-none = Keine. Tragen Sie sie in cluster.yaml unter <code>extras</code> ein und führen Sie <code>seedd darksite extras fetch</code> aus.
 upstream = Signatur des Herstellers
 upstream-none = keine, über den Digest festgelegt
+
+## DHCP
+dhcp-networks = Netze
+dhcp-network = Netz
+dhcp-pool = Pool
+dhcp-used = Belegt
+dhcp-mode = Modus
+dhcp-used-of = Belegte Adressen von { $x }
+dhcp-of = { $n } von { $x }
+dhcp-short = Fast alle Adressen sind belegt: Erweitern Sie den Pool in <a href="/settings">cluster.yaml</a>.
+dhcp-range = { $x } bis { $y }
+dhcp-no-pool = kein Pool
+dhcp-full = Adressen aus den Pools, für jede Maschine
+dhcp-reservation = Adressen nur für Reservierungen
+dhcp-proxy = nur Bootdateien, neben einem anderen DHCP-Server
+dhcp-auto = Adressen, solange kein anderer DHCP-Server antwortet, sonst nur Bootdateien
+dhcp-others = Andere DHCP-Server
+dhcp-others-heard = im Segment gehört
+dhcp-server = Server
+dhcp-times = Anzahl
+dhcp-did = Letzte Aktion
+dhcp-no-others = In letzter Zeit wurde kein anderer DHCP-Server gehört.
+dhcp-search = Leases suchen
+dhcp-search-for = Adresse, MAC-Adresse oder Name
+dhcp-leases = Leases
+dhcp-lease = Lease
+dhcp-current = { $n } aktuell
+dhcp-match = { $n } von { $x } passen
+dhcp-no-leases = Keine Maschine hat eine Lease. Verbinden Sie eine mit dem Boot-Netz und lassen Sie sie aus dem Netz booten.
+dhcp-no-match = Keine Lease passt zur Suche.
+dhcp-ends = Endet in
+dhcp-reserved = reserviert
+dhcp-reservations = Reservierungen
+dhcp-reservations-in = festgelegt in <a href="/settings">cluster.yaml</a>
+dhcp-no-reservations = Keine. Mit einer Reservierung erhält eine Maschine immer dieselbe Adresse.
+dhcp-leased = vergeben
+dhcp-not-leased = nicht vergeben

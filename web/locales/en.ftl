@@ -630,3 +630,40 @@ extras-pinned = pinned in cluster.yaml
 extras-none = None. List them in cluster.yaml under <code>extras</code> and run <code>seedd darksite extras fetch</code>.
 upstream = Upstream signature
 upstream-none = none, pinned by digest
+
+## DHCP
+dhcp-networks = Networks
+dhcp-network = Network
+dhcp-pool = Pool
+dhcp-used = In use
+dhcp-mode = Mode
+dhcp-used-of = Addresses of { $x } in use
+dhcp-of = { $n } of { $x }
+dhcp-short = Nearly all addresses are in use: extend the pool in <a href="/settings">cluster.yaml</a>.
+dhcp-range = { $x } to { $y }
+dhcp-no-pool = no pool
+dhcp-full = addresses from the pools, to every machine
+dhcp-reservation = addresses for reservations only
+dhcp-proxy = boot files only, next to another DHCP server
+dhcp-auto = addresses while no other DHCP server answers, otherwise boot files only
+dhcp-others = Other DHCP servers
+dhcp-others-heard = heard on the segment
+dhcp-server = Server
+dhcp-times = Times
+dhcp-did = What it did last
+dhcp-no-others = No other DHCP server has been heard lately.
+dhcp-search = Search leases
+dhcp-search-for = Address, MAC address or name
+dhcp-leases = Leases
+dhcp-lease = Lease
+dhcp-current = { $n } current
+dhcp-match = { $n } of { $x } match
+dhcp-no-leases = No machine has a lease. Connect one to the boot network and have it boot from the network.
+dhcp-no-match = No lease matches this search.
+dhcp-ends = Ends in
+dhcp-reserved = reserved
+dhcp-reservations = Reservations
+dhcp-reservations-in = set in <a href="/settings">cluster.yaml</a>
+dhcp-no-reservations = None. A reservation gives a machine the same address every time.
+dhcp-leased = leased now
+dhcp-not-leased = not leased

@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::json::dhcp::MAX_SEARCH;
 use crate::search::encode;
+use crate::words::Lang;
 
 /// Leases on a page.
 const ROWS: usize = 50;
@@ -35,7 +36,7 @@ pub(crate) struct Ask {
 struct Network {
     subnet: String,
     place: String,
-    mode: &'static str,
+    mode: String,
     pools: String,
     percent: u64,
     used: u64,
@@ -44,19 +45,25 @@ struct Network {
 }
 
 impl Network {
-    fn of(one: &DhcpNetwork) -> Self {
+    fn of(lang: Lang, one: &DhcpNetwork) -> Self {
         let percent = (u128::from(one.used) * 100).checked_div(u128::from(one.size)).unwrap_or(0) as u64;
-        let pools: Vec<String> = one.pools.iter().map(|(first, last)| format!("{first} to {last}")).collect();
+        let pools: Vec<String> = one
+            .pools
+            .iter()
+            .map(|(first, last)| {
+                lang.with("dhcp-range", &[("x", (&first.to_string()).into()), ("y", (&last.to_string()).into())])
+            })
+            .collect();
         Network {
             subnet: clean(&one.subnet),
             place: clean(&one.place),
-            mode: match one.mode.as_str() {
-                "full" => "addresses from the pools, to every machine",
-                "reservation" => "addresses for reservations only",
-                "proxy" => "boot files only, next to another DHCP server",
-                _ => "addresses while no other DHCP server answers, otherwise boot files only",
-            },
-            pools: if pools.is_empty() { "no pool".to_owned() } else { pools.join(", ") },
+            mode: lang.t(match one.mode.as_str() {
+                "full" => "dhcp-full",
+                "reservation" => "dhcp-reservation",
+                "proxy" => "dhcp-proxy",
+                _ => "dhcp-auto",
+            }),
+            pools: if pools.is_empty() { lang.t("dhcp-no-pool") } else { pools.join(", ") },
             percent: percent.min(100),
             used: one.used,
             size: one.size,
@@ -128,12 +135,13 @@ fn address(q: &str, page: usize) -> String {
 }
 
 fn template(shell: Shell, now: u64, q: &str, asked: usize, view: &DhcpView) -> Page {
+    let lang = shell.lang;
     let pages = view.leases.len().div_ceil(ROWS).max(1);
     let at = asked.clamp(1, pages);
     let shown = view.leases.iter().skip((at - 1) * ROWS).take(ROWS);
     Page {
         shell,
-        networks: view.networks.iter().map(Network::of).collect(),
+        networks: view.networks.iter().map(|n| Network::of(lang, n)).collect(),
         leases: shown.map(Lease::of).collect(),
         found: view.leases.len(),
         total: view.total,
@@ -156,7 +164,7 @@ fn template(shell: Shell, now: u64, q: &str, asked: usize, view: &DhcpView) -> P
             .iter()
             .map(|s| Server {
                 address: s.address.to_string(),
-                heard: Moment::new(now, s.heard / 1000),
+                heard: Moment::of(lang, now, s.heard / 1000),
                 text: clean(&s.text),
                 times: s.times,
             })
@@ -177,7 +185,7 @@ pub(crate) async fn show(
     let newest = *app.newest().borrow();
     let wanted = q.clone();
     let view = app.call(move |api| api.dhcp(&wanted)).await?;
-    let mut shell = Shell::new("DHCP", &overview, &id, Some(&session));
+    let mut shell = Shell::new("DHCP", &overview, &id, Some(&session)).translated("nav-dhcp");
     shell.event = newest;
     Ok(page(StatusCode::OK, &template(shell, overview.clock, &q, asked, &view))?)
 }
