@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
-    CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentView,
-    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView,
-    NewToken, NewUser, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText,
-    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText,
-    SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
+    CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentView, EventView,
+    ExportWish, FleetRow, ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView, NewToken,
+    NewUser, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow,
+    PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup,
+    SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
 };
 use crate::json::Events;
 use crate::json::inventory::{EnrollmentPage, NodePage};
@@ -206,14 +206,16 @@ enum MachineList {
 
 fn machines() -> Vec<Op> {
     vec![
-        get::<MachineList>("/api/v1/machines", "Machines and nodes; with a parameter, the page of them that it asks for; without, those seen last").query(
-            &[
-                ("q", "string", "words, and serial:, role:, label: and the like"),
-                ("state", "string", "a stage"),
-                ("sort", "string", "a column; with - before it, the other way round"),
-                ("page", "integer", "from 1"),
-            ],
-        ),
+        get::<MachineList>(
+            "/api/v1/machines",
+            "Machines and nodes; with a parameter, the page of them that it asks for; without, those seen last",
+        )
+        .query(&[
+            ("q", "string", "words, and serial:, role:, label: and the like"),
+            ("state", "string", "a stage"),
+            ("sort", "string", "a column; with - before it, the other way round"),
+            ("page", "integer", "from 1"),
+        ]),
         get::<MachineDetail>("/api/v1/machines/{id}", "One machine with its timeline and diagnosis"),
         put::<FleetRow>("/api/v1/machines/{id}/note", "Set the place and the labels of a machine").takes::<Note>(),
         delete::<Forgotten>("/api/v1/machines/{id}", "Remove a machine that is not a node from the list"),
