@@ -33,6 +33,7 @@ const SEEN: u32 = 10;
 const FAILED: u32 = 11;
 const SILENT: u32 = 12;
 
+const TO_WAITING: &[E] = &[E::Revealed];
 const TO_FAILURE: &[E] = &[E::Revealed, E::CodeTyped, E::Confirmed, E::Issued, E::InstallBegan, E::Failed];
 const TO_WORK: &[E] =
     &[E::Revealed, E::CodeTyped, E::Confirmed, E::Issued, E::InstallBegan, E::InstallDone, E::GatePassed, E::ApplyDone];
@@ -63,10 +64,12 @@ fn machine(tx: &Tx<'_>, n: u32, now: u64) -> Result<(), StoreError> {
     if (WAITING..SEEN).contains(&kind) {
         return Ok(());
     }
-    let events: &[E] = match kind {
-        0..WAITING => &[E::Revealed],
-        SEEN..FAILED => TO_FAILURE,
-        _ => TO_WORK,
+    let events = if kind < WAITING {
+        TO_WAITING
+    } else if kind < FAILED {
+        TO_FAILURE
+    } else {
+        TO_WORK
     };
     let number = tx.take_number()?.ok_or(StoreError::NotFound("free number"))?;
     let id = EnrollmentId(sixteen("enrollment", n));
@@ -85,11 +88,10 @@ fn node(tx: &Tx<'_>, n: u32, record: &EnrollmentRecord, ip: IpAddr, now: u64) ->
     let id = NodeId(sixteen("node", n));
     let host = FIRST_HOST + n;
     let [.., c, d] = host.to_be_bytes();
-    let plane = |name: &str, net: u8| {
-        (name.to_owned(), (Ipv4Addr::new(10, net, c, d), WgPublicKey(named(name, n).0)))
-    };
-    let hostname: Hostname =
-        format!("r{:02}u{:03}.kubedos.lan", n / 1000, n % 1000).parse().map_err(|_| StoreError::Corrupt { what: "a host name" })?;
+    let plane = |name: &str, net: u8| (name.to_owned(), (Ipv4Addr::new(10, net, c, d), WgPublicKey(named(name, n).0)));
+    let hostname: Hostname = format!("r{:02}u{:03}.kubedos.lan", n / 1000, n % 1000)
+        .parse()
+        .map_err(|_| StoreError::Corrupt { what: "a host name" })?;
     let node = NodeRecord {
         id,
         enrollment: record.id,

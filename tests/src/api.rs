@@ -182,7 +182,8 @@ impl Client {
         let request = self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization());
         let mut response = request.call().with_context(|| format!("asking for {path}"))?;
         let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().with_context(|| format!("reading {path}"))?;
+        let bytes =
+            response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().with_context(|| format!("reading {path}"))?;
         Ok(Fetched { status: response.status().as_u16(), kind, bytes })
     }
 

@@ -163,9 +163,10 @@ impl Browser {
 
     /// Connects an authenticator for passkeys, whose user always agrees (WebAuthn Level 3, section 11).
     pub fn authenticator(&self) -> Result<()> {
+        // Chromium's has the extension credProtect, which the seed asks for, together with credBlob.
         let wanted = json!({
-            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
-            "isUserConsenting": true, "isUserVerified": true,
+            "protocol": "ctap2_1", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserConsenting": true, "isUserVerified": true, "extensions": ["credBlob"],
         });
         self.post("/webauthn/authenticator", &wanted).map(|_| ())
     }

@@ -1,5 +1,6 @@
 //! `kubedos-lab demo`: two blank machines, and as many simulated ones as wanted, become members of a fleet.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,9 +139,9 @@ fn play(dirs: &RunDirs, options: &Options) -> Result<()> {
 fn by_itself(fleet: &mut Fleet, ssh_key: &Path, options: &Options, rack: Option<&Rack>) -> Result<()> {
     say::line("step 7: approval");
     if let Some(rack) = rack {
-        let role = first_role(&fleet.client)?;
+        let (role, mut used) = (first_role(&fleet.client)?, BTreeSet::new());
         stop::wait_for("every simulated machine to be installed", FLOW_LIMIT, || {
-            rack.approve(&fleet.client, &role)?;
+            rack.approve(&fleet.client, &role, &mut used)?;
             say::progress(&rack.summary());
             Ok(rack.screens().iter().all(|s| s.state == "Installed").then_some(()))
         })?;
@@ -183,7 +184,11 @@ fn with_a_person(fleet: &mut Fleet, ssh_key: &Path, rack: Option<&Rack>) -> Resu
     if rack.is_some() {
         say::plain(&format!("    the codes of the simulated machines, with role, name and disk: {}", codes.display()));
         let data = fleet.seedd.data.display();
-        say::plain(&format!("    all at once: {} machine approve --file {} --data {data}", fleet.seedd.program.display(), codes.display()));
+        say::plain(&format!(
+            "    all at once: {} machine approve --file {} --data {data}",
+            fleet.seedd.program.display(),
+            codes.display()
+        ));
     }
     say::plain("    Enter or Ctrl-C ends the demo and removes everything\n");
     let enter = until_enter();
@@ -245,6 +250,9 @@ mod tests {
     #[test]
     fn the_login_runs_in_the_namespace_of_the_lab() {
         let line = login("kdlab-7-demo", Path::new("/c/site/ssh-key"), "10.78.0.2");
-        assert!(line.starts_with("ip netns exec kdlab-7-demo ssh -i /c/site/ssh-key ") && line.ends_with(" root@10.78.0.2"), "{line}");
+        assert!(
+            line.starts_with("ip netns exec kdlab-7-demo ssh -i /c/site/ssh-key ") && line.ends_with(" root@10.78.0.2"),
+            "{line}"
+        );
     }
 }

@@ -34,7 +34,8 @@ impl Feed {
     pub fn open(source: Ipv4Addr, pages: SocketAddr, ca: &Certificate<'_>, token: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(ca.der().to_vec())).context("trusting the site's CA")?;
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let connection = ClientConnection::new(Arc::new(config), ServerName::from(pages.ip())).context("preparing TLS")?;
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("making a socket")?;

@@ -311,7 +311,9 @@ fn row(id: i64, state: Option<(EnrollmentState, &str, &str)>) -> MachineRow {
 /// Answers the three requests of one run as the seed does; returns what was asked.
 fn seed(listener: &TcpListener, machines: &str) -> Vec<String> {
     let mut asked = Vec::new();
-    for (path, body) in [("/api/v1/login", r#"{"token":"secret"}"#), ("/api/v1/machines?page=1", machines), ("/api/v1/logout", "{}")] {
+    for (path, body) in
+        [("/api/v1/login", r#"{"token":"secret"}"#), ("/api/v1/machines?page=1", machines), ("/api/v1/logout", "{}")]
+    {
         let (mut stream, _) = listener.accept().unwrap();
         let mut text = String::new();
         let mut byte = [0];

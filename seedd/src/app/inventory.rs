@@ -52,7 +52,8 @@ impl App {
             let records: Vec<_> = nodes.iter().map(|node| tx.enrollment(node.enrollment)).collect::<Result<_, _>>()?;
             let standing = self.standing_of(tx, &records.iter().map(|r| (r.id, r.state)).collect::<Vec<_>>())?;
             let nodes = nodes.into_iter().zip(records);
-            let rows = nodes.map(|(node, record)| self.node_view(tx, node, record, &standing)).collect::<Result<_, ApiError>>()?;
+            let rows =
+                nodes.map(|(node, record)| self.node_view(tx, node, record, &standing)).collect::<Result<_, ApiError>>()?;
             Ok(Listed { rows, total: tx.count_live_nodes()? })
         })
     }

@@ -141,12 +141,7 @@ impl App {
         })
     }
 
-    fn machine_rows(
-        &self,
-        tx: &Tx<'_>,
-        machines: Vec<MachineRecord>,
-        standing: &Standing,
-    ) -> Result<Vec<MachineRow>, ApiError> {
+    fn machine_rows(&self, tx: &Tx<'_>, machines: Vec<MachineRecord>, standing: &Standing) -> Result<Vec<MachineRow>, ApiError> {
         let said = verdict_view::of_all(tx)?;
         machines.into_iter().map(|m| Ok(self.with_seal(row(tx, m, standing, &said)?.0))).collect()
     }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seedd::app::Seed;
-use site::store::StoreError;
 use web::api::{InventoryApi as _, OperatorApi as _, Origin, Setup};
 use web::limits::LIST_PAGE;
 
@@ -38,9 +37,10 @@ fn no_page_and_no_list_of_ten_thousand_machines_is_large() {
     };
     // Every page that can be reached by links, one of each kind.
     let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    let mut next: VecDeque<String> = ["/", "/machines", "/machines/approve", "/machines?page=200&sort=-heard", "/machines/1", "/machines/12"]
-        .map(str::to_owned)
-        .into();
+    let mut next: VecDeque<String> =
+        ["/", "/machines", "/machines/approve", "/machines?page=200&sort=-heard", "/machines/1", "/machines/12"]
+            .map(str::to_owned)
+            .into();
     while let Some(path) = next.pop_front() {
         // Documents are no part of the site, and metrics are for programs.
         if seen.contains_key(&shape(&path)) || path.starts_with("/docs/") || path == "/metrics" {
@@ -78,7 +78,7 @@ fn pages_of_a_list_are_the_list() {
     let pages = first.total.div_ceil(LIST_PAGE);
     assert!(pages > 2 && first.rows.len() == LIST_PAGE as usize);
     let names: Vec<String> = (1..=pages).flat_map(|p| seed.nodes(p).unwrap().rows).map(|n| n.hostname).collect();
-    let all = app.store.read(|tx| Ok::<_, StoreError>(tx.live_nodes()?)).unwrap();
+    let all = app.store.read(|tx| tx.live_nodes()).unwrap();
     assert_eq!(names, all.iter().map(|n| n.hostname.to_string()).collect::<Vec<_>>());
     let total = seed.enrollments(1).unwrap().total;
     let mut ids: Vec<_> = (1..=total.div_ceil(LIST_PAGE)).flat_map(|p| seed.enrollments(p).unwrap().rows).collect();

@@ -48,7 +48,8 @@ impl<'a> Hands<'a> {
 
     pub fn until(&self, what: &str, check: impl Fn(&Browser) -> Result<bool>) -> Result<()> {
         let shown = || self.browser.title().unwrap_or_default();
-        stop::wait_for(what, LOADING, || Ok(check(self.browser)?.then_some(()))).with_context(|| format!("on the page {}", shown()))
+        stop::wait_for(what, LOADING, || Ok(check(self.browser)?.then_some(())))
+            .with_context(|| format!("on the page {}", shown()))
     }
 
     /// Waits for an element.
@@ -85,8 +86,10 @@ impl<'a> Hands<'a> {
         self.browser.click(&format!("{css} option[value='{value}']"))
     }
 
-    /// Types where the cursor is.
+    /// Types where the cursor is, once there is one: a page places it after it has been painted.
     pub fn type_text(&mut self, text: &str) -> Result<()> {
+        let field = "return document.activeElement !== null && document.activeElement.matches('input, select, textarea')";
+        self.until("a field with the cursor", |b| Ok(b.script(field, json!([])).is_ok_and(|v| v == true)))?;
         self.done.keys += text.chars().count();
         self.browser.press(text)
     }

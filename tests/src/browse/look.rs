@@ -58,9 +58,11 @@ fn file_name(path: &str) -> String {
 
 /// Looks at every page; an error names what is wrong on all of them.
 pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>) -> Result<()> {
-    let axe = axe().map(|path| std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))).transpose()?;
+    let axe =
+        axe().map(|path| std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))).transpose()?;
     if axe.is_none() {
-        kubedos_skip::note("axe-core", "is not installed; the pages were opened and measured only").map_err(anyhow::Error::msg)?;
+        kubedos_skip::note("axe-core", "is not installed; the pages were opened and measured only")
+            .map_err(anyhow::Error::msg)?;
     }
     let folder = pictures.map(|p| p.join("pages"));
     if let Some(folder) = &folder {
@@ -91,7 +93,11 @@ pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>
         }
         hands.browser.size(DESK)?;
     }
-    say::line(&format!("{} pages were opened in both themes{}", pages.len(), if axe.is_some() { " and checked by axe" } else { "" }));
+    say::line(&format!(
+        "{} pages were opened in both themes{}",
+        pages.len(),
+        if axe.is_some() { " and checked by axe" } else { "" }
+    ));
     ensure!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }

@@ -39,15 +39,13 @@ const CASES: [Case; 10] = [
     ("a stolen node is revoked by typing its name", work::revoke),
     ("cluster.yaml is edited: what changes is shown, and applied after a yes", work::settings),
     ("the audit log is exported", work::audit),
-    ("every page in both themes, checked by axe, and on a telephone", |b| look::at_every_page(&b.hands, &b.fleet.client, b.pictures)),
+    ("every page in both themes, checked by axe, and on a telephone", |b| {
+        look::at_every_page(&b.hands, &b.fleet.client, b.pictures)
+    }),
 ];
 
 /// Runs all cases; `note` takes each result. After a case that others build on has failed, they fail too.
-pub fn run(
-    dirs: &RunDirs,
-    pictures: Option<&Path>,
-    mut note: impl FnMut(&str, Result<()>) -> Result<()>,
-) -> Result<()> {
+pub fn run(dirs: &RunDirs, pictures: Option<&Path>, mut note: impl FnMut(&str, Result<()>) -> Result<()>) -> Result<()> {
     if tool::find("chromium").is_none() || tool::find("chromedriver").is_none() {
         return kubedos_skip::note("chromium", "chromium or chromedriver is not installed").map_err(anyhow::Error::msg);
     }
@@ -55,7 +53,8 @@ pub fn run(
     let seedd = simulated::site::make(&work)?;
     let mut fleet = Fleet::untouched(&format!("{PREFIX}{}-browse", std::process::id()), seedd, &work, &logs)?;
     let browser = {
-        let address = fleet.daemon.address()?.trim_start_matches("https://").parse().context("reading the address of the pages")?;
+        let address =
+            fleet.daemon.address()?.trim_start_matches("https://").parse().context("reading the address of the pages")?;
         let leaf = trust::pinned(address, &fleet.daemon.fingerprint()?)?;
         Browser::trusting(&work, &logs, &spki::pin(leaf.der())?, NAME)?
     };

@@ -19,7 +19,11 @@ pub fn administrator(fleet: &Fleet, hands: &mut Hands<'_>) -> Result<()> {
             hands.fill(&format!("input[name={field}]"), text)?;
         }
         hands.follow("#submit")?;
-        ensure!(hands.browser.has("#refused") != good, "the set-up code {typed} was {}", if good { "refused" } else { "accepted" });
+        ensure!(
+            hands.browser.has("#refused") != good,
+            "the set-up code {typed} was {}",
+            if good { "refused" } else { "accepted" }
+        );
         ensure!(good || hands.browser.field("input[name=user]")? == user, "the user's name was lost");
     }
     hands.open("/unseal")?;

@@ -28,7 +28,7 @@ pub fn pin(certificate: &[u8]) -> Result<String> {
 fn any(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
     let first = *bytes.get(1).context("a certificate that ends early")?;
     let (length, head) = match first {
-        0..0x80 => (usize::from(first), 2),
+        0..=0x7f => (usize::from(first), 2),
         0x81..=0x84 => {
             let count = usize::from(first & 0x7f);
             let digits = bytes.get(2..2 + count).context("a certificate that ends early")?;

@@ -133,6 +133,7 @@ pub fn revoke(bench: &mut Bench<'_>) -> Result<()> {
     // Another name is refused.
     hands.type_text("second")?;
     hands.enter()?;
+    hands.again(WHO.1)?;
     ensure!(hands.browser.has("#refused"), "another node's name was accepted");
     let typed = hands.effort();
     hands.fill("#word", "first")?;

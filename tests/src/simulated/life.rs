@@ -86,7 +86,7 @@ impl Life {
         agent.memory_mib = memory * 1024;
         agent.serial = format!("SIM{number:05}");
         // One after the other, as a rack is switched on.
-        let next = Instant::now() + Duration::from_millis(20) * number.into();
+        let next = Instant::now() + Duration::from_millis(20) * u32::from(number);
         let list = List { epoch: 0, version: 0, digest: Digest([0; 32]) };
         let state = "off".to_owned();
         Ok(Life { number, agent, step: Step::Off, next, failures: 0, code: None, state, trouble: None, seq: 1, list })
@@ -157,7 +157,11 @@ impl Life {
                 self.code = None;
                 let claim = self.agent.claim(random()?)?;
                 self.agent.open(self.agent.send_claim(&claim)?)?;
-                self.report(ReportBody::InstallBegan { artifact: Digest::of(b"simulated"), disk: "vda".to_owned(), total: DISK })?;
+                self.report(ReportBody::InstallBegan {
+                    artifact: Digest::of(b"simulated"),
+                    disk: "vda".to_owned(),
+                    total: DISK,
+                })?;
                 self.step = Step::Writing { part: 0 };
                 Ok(WRITE)
             }

@@ -5,6 +5,7 @@
 mod life;
 pub mod site;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,7 @@ impl Rack {
 
     /// How many machines are in each state, for a line of progress.
     pub fn summary(&self) -> String {
-        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        let mut counts = BTreeMap::<String, usize>::new();
         for screen in self.screens() {
             *counts.entry(screen.state).or_default() += 1;
         }
@@ -82,10 +83,14 @@ impl Rack {
         self.waiting().iter().map(|s| format!("{} {role} {} vda\n", s.code.as_deref().unwrap_or(""), name(s.number))).collect()
     }
 
-    /// Approves by the API every machine that shows a code.
-    pub fn approve(&self, client: &Client, role: &str) -> Result<()> {
+    /// Approves by the API every machine that shows a code which is not in `used`, and adds it.
+    pub fn approve(&self, client: &Client, role: &str, used: &mut BTreeSet<String>) -> Result<()> {
         for screen in self.waiting() {
             let code = screen.code.as_deref().unwrap_or_default();
+            // It is shown until the machine has asked for its state.
+            if !used.insert(code.to_owned()) {
+                continue;
+            }
             let decision = Decision { code, role, hostname: &name(screen.number), disk: "vda", replace: false };
             if let Err(error) = client.approve_code(&decision)?.good("approving a simulated machine") {
                 // It may have begun again since its screen was read.
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_machine_has_an_address_of_its_own() {
-        let all: std::collections::BTreeSet<_> = (1..=MAX).map(address).collect();
+        let all: BTreeSet<_> = (1..=MAX).map(address).collect();
         assert_eq!(all.len(), usize::from(MAX));
         assert_eq!((address(1), address(MAX)), (Ipv4Addr::new(10, 45, 0, 2), Ipv4Addr::new(10, 45, 0, 251)));
         assert_eq!(name(7), "sim007");

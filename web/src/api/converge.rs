@@ -60,7 +60,11 @@ impl ConvergeView {
             Stand::Running | Stand::Waiting | Stand::Outdated => 1,
             Stand::Nothing | Stand::Converged => 2,
         };
-        let all = self.stages.iter().enumerate().flat_map(|(stage, s)| s.nodes.iter().enumerate().map(move |(n, node)| (node.stand, stage, n)));
+        let all = self
+            .stages
+            .iter()
+            .enumerate()
+            .flat_map(|(stage, s)| s.nodes.iter().enumerate().map(move |(n, node)| (node.stand, stage, n)));
         let mut order: Vec<_> = all.map(|(stand, stage, n)| (need(stand), stage, n)).collect();
         order.sort_unstable();
         let kept: BTreeSet<(usize, usize)> = order.into_iter().take(most).map(|(_, stage, n)| (stage, n)).collect();
@@ -159,4 +163,26 @@ pub struct ConvergeAct {
     /// Only this node.
     #[serde(default)]
     pub node: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::converge::converging;
+
+    #[test]
+    fn nodes_that_need_attention_are_shown_first() {
+        let all = converging("");
+        let count = |view: &ConvergeView| view.stages.iter().map(|s| s.nodes.len()).sum::<usize>();
+        let total = count(&all);
+        for most in [0, 1, total - 1, total, total + 1] {
+            let short = all.clone().shortened(most);
+            assert_eq!(count(&short), most.min(total));
+            assert_eq!(short.stages.iter().map(|s| s.left_out).sum::<usize>(), total - most.min(total));
+            assert_eq!(short.stages.len(), all.stages.len(), "a stage without its nodes stays");
+        }
+        let one = all.shortened(1);
+        let kept = one.stages.iter().flat_map(|s| &s.nodes).next().unwrap();
+        assert_eq!(kept.stand, Stand::Failed);
+    }
 }

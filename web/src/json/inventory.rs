@@ -53,11 +53,7 @@ fn pages(total: u32) -> u32 {
     total.div_ceil(LIST_PAGE).max(1)
 }
 
-pub(crate) async fn nodes(
-    State(app): State<App>,
-    _: Session,
-    query: Result<Query<Which>, QueryRejection>,
-) -> Answer<NodePage> {
+pub(crate) async fn nodes(State(app): State<App>, _: Session, query: Result<Query<Which>, QueryRejection>) -> Answer<NodePage> {
     let page = query?.page();
     let Listed { rows, total } = app.call(move |api| api.nodes(page)).await?;
     Ok(SafeJson(NodePage { nodes: rows, page, pages: pages(total), total }))

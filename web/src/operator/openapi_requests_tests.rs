@@ -149,7 +149,9 @@ impl Operation<'_> {
             _ => &Value::Null,
         };
         let Some(content) = listed["content"].as_object() else { return Some("this status is not described".to_owned()) };
-        let Some(kind) = content.get(&answer.kind) else { return Some(format!("the content type {:?} is not described", answer.kind)) };
+        let Some(kind) = content.get(&answer.kind) else {
+            return Some(format!("the content type {:?} is not described", answer.kind));
+        };
         let schema = kind.get("schema")?;
         let Ok(value) = serde_json::from_slice::<Value>(&answer.bytes) else { return Some("the body is not JSON".to_owned()) };
         let wrong = misfits(&value, schema, document);
@@ -234,8 +236,11 @@ async fn no_request_of_the_description_gets_an_answer_that_is_not_in_it() {
     let some = &wrong[..wrong.len().min(SHOWN)];
     assert!(wrong.is_empty(), "{} of {statuses:?} answers, first {SHOWN}: {some:#?}", wrong.len());
     // A test that only sees refusals would pass always.
-    let never: Vec<_> =
-        all.iter().filter(|o| o.row.4 == 200 && !done.contains(&(o.method.clone(), o.pattern.clone()))).map(|o| &o.pattern).collect();
+    let never: Vec<_> = all
+        .iter()
+        .filter(|o| o.row.4 == 200 && !done.contains(&(o.method.clone(), o.pattern.clone())))
+        .map(|o| &o.pattern)
+        .collect();
     assert!(never.is_empty(), "no request was carried out by {never:?}");
     for status in [200, 400, 401, 403, 404, 409, 413, 415] {
         assert!(statuses.contains_key(&status), "no answer had {status}: {statuses:?}");

@@ -210,14 +210,16 @@ enum MachineList {
 
 fn machines() -> Vec<Op> {
     vec![
-        get::<MachineList>("/api/v1/machines", "Machines and nodes; with a parameter, the page of them that it asks for; without, those seen last").query(
-            &[
-                ("q", "string", "words, and serial:, role:, label: and the like"),
-                ("state", "string", "a stage"),
-                ("sort", "string", "a column; with - before it, the other way round"),
-                ("page", "integer", "from 1"),
-            ],
-        ),
+        get::<MachineList>(
+            "/api/v1/machines",
+            "Machines and nodes; with a parameter, the page of them that it asks for; without, those seen last",
+        )
+        .query(&[
+            ("q", "string", "words, and serial:, role:, label: and the like"),
+            ("state", "string", "a stage"),
+            ("sort", "string", "a column; with - before it, the other way round"),
+            ("page", "integer", "from 1"),
+        ]),
         get::<MachineDetail>("/api/v1/machines/{id}", "One machine with its timeline and diagnosis"),
         put::<FleetRow>("/api/v1/machines/{id}/note", "Set the place and the labels of a machine").takes::<Note>(),
         delete::<Forgotten>("/api/v1/machines/{id}", "Remove a machine that is not a node from the list"),

@@ -41,7 +41,9 @@ fn of_kind(kind: &str, schema: &Value, document: &Value) -> Vec<Value> {
     match kind {
         "null" => vec![Value::Null],
         "boolean" => vec![json!(false), json!(true)],
-        "integer" => [schema["minimum"].as_i64(), schema["maximum"].as_i64(), Some(1)].into_iter().flatten().map(Value::from).collect(),
+        "integer" => {
+            [schema["minimum"].as_i64(), schema["maximum"].as_i64(), Some(1)].into_iter().flatten().map(Value::from).collect()
+        }
         "string" if schema["format"] == "ip" => vec![json!("10.44.0.9"), json!("fd00::9")],
         "string" => vec![json!("text")],
         "array" => {
@@ -121,7 +123,8 @@ fn hostile() -> Vec<Value> {
 /// Values of a parameter in a path or query, percent-encoded, by its type in the description.
 pub(super) fn parameters(kind: &str) -> Vec<String> {
     let numbers = ["0", "-1", "1.5", "1e9", "+1", "9223372036854775807", "9223372036854775808", "99999999999999999999999999"];
-    let texts = ["x", "..", "..%2F..%2Fetc%2Fshadow", "%00", "%FF", "%F0%9F%92%A9", "%3Cscript%3E", "'%20OR%201=1--", "%E2%80%AE", "%"];
+    let texts =
+        ["x", "..", "..%2F..%2Fetc%2Fshadow", "%00", "%FF", "%F0%9F%92%A9", "%3Cscript%3E", "'%20OR%201=1--", "%E2%80%AE", "%"];
     let long = "a".repeat(LONG / 4);
     let first: &[&str] = match kind {
         "integer" => &numbers,

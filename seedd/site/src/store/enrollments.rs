@@ -229,7 +229,8 @@ impl Tx<'_> {
     pub fn enrollments_page(&self, skip: u32, limit: u32) -> Result<(Vec<EnrollmentRecord>, u32), StoreError> {
         // The rows are wide: only their numbers are sorted.
         let newest = format!("SELECT rowid FROM enrollment ORDER BY created DESC, rowid DESC LIMIT {limit} OFFSET {skip}");
-        let rows = self.enrollments_where(&format!("machine > ?1 AND rowid IN ({newest}) ORDER BY created DESC, rowid DESC"), -1)?;
+        let rows =
+            self.enrollments_where(&format!("machine > ?1 AND rowid IN ({newest}) ORDER BY created DESC, rowid DESC"), -1)?;
         Ok((rows, self.tx.query_row("SELECT count(*) FROM enrollment", [], |r| r.get(0))?))
     }
 

@@ -121,7 +121,8 @@ impl Tx<'_> {
 
     /// How many nodes have an address on each plane.
     pub fn nodes_per_plane(&self) -> Result<BTreeMap<String, u32>, StoreError> {
-        let sql = "SELECT p.plane, count(*) FROM node_plane p JOIN node n ON n.id = p.node WHERE n.revoked IS NULL GROUP BY p.plane";
+        let sql =
+            "SELECT p.plane, count(*) FROM node_plane p JOIN node n ON n.id = p.node WHERE n.revoked IS NULL GROUP BY p.plane";
         let mut q = self.tx.prepare(sql)?;
         let rows = q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -66,11 +66,13 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let data = work.join("data");
     let seedd = Seedd { program: options.seedd.clone(), ..Seedd::new(&data, &passphrase)? };
     seedd.init().context("step seedd init")?;
-    let database = Utf8PathBuf::from_path_buf(data.join("seed.db")).map_err(|p| anyhow::anyhow!("{} is not UTF-8", p.display()))?;
+    let database =
+        Utf8PathBuf::from_path_buf(data.join("seed.db")).map_err(|p| anyhow::anyhow!("{} is not UTF-8", p.display()))?;
     say::line(&format!("writing {} machines and {} events", options.machines, options.events));
     let began = std::time::Instant::now();
     let store = Store::open(&database).context("opening the database")?;
-    fill(&store, Size { machines: options.machines, events: options.events }, host::clock::now()).context("filling the database")?;
+    fill(&store, Size { machines: options.machines, events: options.events }, host::clock::now())
+        .context("filling the database")?;
     store.checkpoint().context("emptying the journal of the database")?;
     drop(store);
     let database_bytes = std::fs::metadata(&database).context("measuring the database")?.len();

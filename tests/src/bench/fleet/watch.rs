@@ -47,7 +47,8 @@ impl Watched {
         let viewers = lags.len();
         let mut all: Vec<u64> = lags.drain(..).flatten().collect();
         all.sort_unstable();
-        let at = |share: f64| all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1))).copied().unwrap_or(0);
+        let at =
+            |share: f64| all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1))).copied().unwrap_or(0);
         Watched {
             viewers,
             written,
