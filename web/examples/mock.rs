@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use web::api;
+use web::{api, limits};
 
 #[path = "../src/testing/mod.rs"]
 #[allow(dead_code)]

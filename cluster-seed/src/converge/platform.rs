@@ -239,7 +239,10 @@ pub static PLAYS: [Play; 13] = [
         metrics: &[],
         vars: &[
             ("podman_quadlets", "map of file name to text of a quadlet file; default none"),
-            ("podman_registries", "list of registries in addition to the usual ones and those of the extras' images; default none"),
+            (
+                "podman_registries",
+                "list of registries in addition to the usual ones and those of the extras' images; default none",
+            ),
         ],
     },
     Play {

@@ -33,7 +33,7 @@ fn approved(hosts: &[u8]) -> Approved {
 
 fn list(composed: &Composed) -> PeersFile {
     let (nodes, countersign) = (composed.nodes.clone(), composed.part.clone());
-    PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes, pods: None, countersign }
+    PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes, countersign, ..PeersFile::default() }
 }
 
 fn sign(state: &mut State, n: u8, hosts: &[u8], sequence: u64) -> Result<(), StateError> {

@@ -84,7 +84,7 @@ fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane:
     let changed = before.is_ok_and(|out| out.text().trim().parse::<WgPublicKey>().is_ok_and(|old| old != key.public()));
     if changed {
         // A new key shows itself to the peers by a handshake. WireGuard begins one when keepalives are turned on.
-        let quiet = Tool::new("wg").args(&silenced(plane, &all)).timeout(LIMIT).run();
+        let quiet = Tool::new("wg").args(silenced(plane, &all)).timeout(LIMIT).run();
         quiet.and_then(|_| sync()).map_err(failed)?;
         tracing::info!(plane, key = %key.public(), "this node uses its new key");
     }

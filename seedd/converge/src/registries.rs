@@ -43,15 +43,15 @@ mod tests {
         let roles = json!({"runs": {"plays": ["podman"], "vars": vars}, "other": {"plays": ["logs"]}});
         let mut roles = resolve_all(&serde_json::from_value(roles).unwrap());
         let digest = "0".repeat(64);
-        let images: Vec<Value> =
-            images.iter().map(|n| json!({"name": n, "tag": "1", "url": "/x", "sha256": digest})).collect();
+        let images: Vec<Value> = images.iter().map(|n| json!({"name": n, "tag": "1", "url": "/x", "sha256": digest})).collect();
         add(&mut roles, &serde_json::from_value(json!({"images": images})).unwrap());
         roles
     }
 
     #[test]
     fn podman_finds_the_registry_of_every_image_of_the_extras() {
-        let roles = added(&json!({"podman_registries": ["own.example"]}), &["r.example/team/a", "r.example/b", "own.example/c", "plain"]);
+        let roles =
+            added(&json!({"podman_registries": ["own.example"]}), &["r.example/team/a", "r.example/b", "own.example/c", "plain"]);
         assert_eq!(roles["runs"].vars[VARIABLE], json!(["own.example", "r.example"]));
         assert!(!roles["other"].vars.contains_key(VARIABLE));
     }

@@ -52,7 +52,10 @@ impl App {
             self.may_issue(tx)?;
             if self.countersigns(tx)? {
                 let hint = "replace the node (`seedd node replace`): its new keys are countersigned like those of any new node";
-                return Err(ApiError::conflict("this site has a countersigning key, which signs the keys of each node once", hint));
+                return Err(ApiError::conflict(
+                    "this site has a countersigning key, which signs the keys of each node once",
+                    hint,
+                ));
             }
             let nodes = self.chosen_nodes(tx, wish)?;
             let mut queued = 0;

@@ -165,7 +165,10 @@ fn strangers_do_not_get_the_list() {
 
     // A message signed by another, of another, or said before.
     let held = |enrollment, seq, key: &SigningKey| {
-        Sealed::sign(&Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into(), refused: None }, key)
+        Sealed::sign(
+            &Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into(), refused: None },
+            key,
+        )
     };
     let stolen = SigningKey::from_bytes(&[66; 32]);
     let nobody = EnrollmentId([9; 16]);

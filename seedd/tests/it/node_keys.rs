@@ -76,7 +76,8 @@ impl Running {
         let seq = self.dir.held_number().unwrap();
         let (list, sealed) = self.dir.newest(&self.identity).unwrap();
         let id = self.identity.info.enrollment;
-        let held = Held { enrollment: id, seq, epoch: list.epoch, version: list.version, digest: sealed.digest(), next, refused: None };
+        let held =
+            Held { enrollment: id, seq, epoch: list.epoch, version: list.version, digest: sealed.digest(), next, refused: None };
         app.hear_held(ip(), id, &Sealed::sign(&held, &self.machine.key).unwrap()).unwrap();
     }
 }

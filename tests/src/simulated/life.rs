@@ -208,7 +208,8 @@ impl Life {
         }
         for _ in 0..2 {
             let List { epoch, version, digest } = self.list;
-            let held = Held { enrollment: self.agent.id()?, seq: self.seq, epoch, version, digest };
+            let held =
+                Held { enrollment: self.agent.id()?, seq: self.seq, epoch, version, digest, next: [].into(), refused: None };
             self.seq += 1;
             let path = format!("/api/v1/agent/{}/held", held.enrollment);
             let reply = self.agent.post(&path, &Sealed::sign(&held, self.agent.key())?)?.good("reporting the list")?;

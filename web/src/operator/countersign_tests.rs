@@ -14,7 +14,8 @@ async fn the_page_shows_who_waits_and_gives_the_request_as_a_file() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let file = get(&router, "/countersign/request.json", &with).await;
-    assert_eq!((file.status, file.text().trim()), (200, r#"{"all":false}"#));
+    assert_eq!(file.status, 200);
+    assert_eq!(file.text().trim(), r#"{"all":false}"#);
     let all = get(&router, "/api/v1/countersign/request?all=true", &with).await.text();
     assert_eq!(all, r#"{"text":"{\"all\":true}\n"}"#);
     assert_eq!(get(&router, "/api/v1/countersign/request?all=perhaps", &with).await.status, 400);

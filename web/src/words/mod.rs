@@ -155,7 +155,7 @@ impl Lang {
 
     /// The text of a key, with what is put in by name.
     pub(crate) fn with(self, key: &str, puts: &[(&'static str, Put<'_>)]) -> String {
-        self.written(key, &args(puts, |words| Cow::Borrowed(words)))
+        self.written(key, &args(puts, Cow::Borrowed))
     }
 
     /// HTML: the tags of the catalogue, and what is put in as text.

@@ -61,7 +61,7 @@ impl<'a> Receiver<'a> {
         let late = |_| anyhow!("it did not answer within {} s", self.time.as_secs());
         let answer = async {
             if !self.reads {
-                return Ok((send_for_status(&server, &trust, call).await?, Vec::new()));
+                return anyhow::Ok((send_for_status(&server, &trust, call).await?, Vec::new()));
             }
             let reply = send(&server, &trust, call).await?;
             Ok((reply.status, reply.body))
