@@ -52,7 +52,7 @@ impl Feed {
     }
 
     /// The next event, or `None` after half a second without one.
-    pub fn next(&mut self) -> Result<Option<Value>> {
+    pub fn event(&mut self) -> Result<Option<Value>> {
         while let Some(line) = self.line()? {
             // Lines of the chunked coding, the names of events and comments are of no interest here.
             if let Some(data) = line.strip_prefix("data:") {

@@ -87,7 +87,7 @@ fn an_approved_planned_machine_has_the_place_and_labels_of_its_row() {
     assert_eq!((detail.place.as_str(), detail.labels.as_slice()), ("hall 2", &labels.map(str::to_owned)[..]));
     let row = seed(&bench).machines_of(&[machine]).unwrap().remove(0);
     assert_eq!((row.place.as_str(), row.labels.len()), ("hall 2", 3), "the machine's page");
-    let node = seed(&bench).nodes().unwrap().remove(0);
+    let node = seed(&bench).nodes(1).unwrap().rows.remove(0);
     assert_eq!((node.place.as_str(), node.labels), ("hall 2", labels.map(str::to_owned).to_vec()));
     let events = bench.app.store.read(|tx| tx.events_after(0, 99)).unwrap();
     assert!(events.iter().any(|e| e.kind == "machine.labelled" && e.text.starts_with("from the plan: place: hall 2; labels: ")));
@@ -101,5 +101,5 @@ fn a_machine_approved_under_another_name_than_its_rows_takes_nothing_from_the_pl
     seed(&bench).keep_plan(&admin(), &plan, PlanHow::Set).unwrap();
     let (id, code) = m.enroll(&bench.app);
     m.approve(&bench.app, id, &crate::enrollment::form(&code, "other")).unwrap();
-    assert_eq!(seed(&bench).nodes().unwrap().remove(0).place, "");
+    assert_eq!(seed(&bench).nodes(1).unwrap().rows.remove(0).place, "");
 }

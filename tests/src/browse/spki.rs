@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn the_key_is_found_with_and_without_a_version() {
         let key = tlv(SEQUENCE, b"the key");
-        let fields: Vec<u8> = (0..5).flat_map(|n| tlv(0x02, &vec![n; 200])).chain(key.clone()).collect();
+        let fields: Vec<u8> = (0..5).flat_map(|n| tlv(0x02, &[n; 200])).chain(key.clone()).collect();
         let wanted = base64::engine::general_purpose::STANDARD.encode(Digest::of(&key).0);
         for version in [Vec::new(), tlv(VERSION, &[2])] {
             let all: Vec<u8> = version.into_iter().chain(fields.clone()).collect();

@@ -134,8 +134,7 @@ impl Add {
         let held = held.filter(|h| h.server == self.url);
         let (user, token) = held.map_or((None, None), |h| (h.user, h.token));
         // Later commands run in other directories.
-        let token_file =
-            self.token_file.as_ref().map(|path| camino::absolute_utf8(path)).transpose().context("finding the token's file")?;
+        let token_file = self.token_file.as_ref().map(camino::absolute_utf8).transpose().context("finding the token's file")?;
         let entry = Entry { server: self.url.clone(), fingerprint, ca, user, token, token_file };
         all.contexts.insert(self.name.clone(), entry);
         let first = all.current.is_none();

@@ -119,7 +119,7 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> 
 fn view(mut feed: Feed, over: &AtomicBool) -> Result<Vec<u64>> {
     let mut lags = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        let Some(event) = feed.next()? else { continue };
+        let Some(event) = feed.event()? else { continue };
         // The events of the bench, and none of what the seed says by itself.
         if event["kind"] == "machine.labelled" {
             lags.push(host::clock::now_ms().saturating_sub(event["at"].as_u64().unwrap_or(0)));
