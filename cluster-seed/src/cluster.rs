@@ -16,7 +16,7 @@ use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
 use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
-pub use crate::people::Approvals;
+use crate::people::Approvals;
 use crate::planes::{AllowSpec, Reasoned, allows, check_allows, check_hubs, check_planes};
 pub use crate::planes::{CONTROL_PLANE, PlaneSpec};
 pub use crate::policy::EnrollmentPolicy;

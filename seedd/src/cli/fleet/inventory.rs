@@ -87,7 +87,7 @@ fn variables(node: &Node) -> Value {
         all["kubedos_place"] = json!(node.place);
     }
     // By key, so that a play can write kubedos_labels.rack; a label without a value has an empty one.
-    let labels = node.labels.iter().map(|l| l.split_once('=').unwrap_or((l, "")));
+    let labels = node.labels.iter().map(|l| l.split_once('=').unwrap_or((l.as_str(), "")));
     let labels: serde_json::Map<String, Value> = labels.map(|(key, value)| (key.to_owned(), json!(value))).collect();
     if !labels.is_empty() {
         all["kubedos_labels"] = Value::Object(labels);
