@@ -313,6 +313,26 @@ mod tests {
     }
 
     #[test]
+    fn a_node_cannot_use_the_address_of_another() {
+        use crate::wireguard::{WgPrivateKey, setconf};
+        let (mut file, n3) = (hub(), "n3.lan".parse::<Hostname>().unwrap());
+        let (own, new) = (WgPrivateKey::from_random([7; 32]), WgPublicKey([33; 32]));
+        for other in [None, Some(new)] {
+            file.rotating = [(n3.clone(), [("wg1".to_owned(), Rotating { serial: 1, other, switched: false })].into())].into();
+            for me in file.nodes.keys() {
+                let text = setconf(&own, 1, &file.peers_at("wg1", me, &format!("{new}\t9\n")), &[]);
+                let mut addresses: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("AllowedIPs = ")).collect();
+                let peers = file.plane_peers("wg1", me);
+                let mut expected: Vec<String> = peers.iter().map(|p| format!("{}/32", p.address)).collect();
+                addresses.sort_unstable();
+                expected.sort_unstable();
+                // WireGuard takes a packet only from the peer that has its source address.
+                assert_eq!(addresses, expected, "{me}: each address once, and none but those of the peers");
+            }
+        }
+    }
+
+    #[test]
     fn a_node_with_new_keys_is_the_same_node_and_a_replaced_machine_is_not() {
         let (held, n2) = (file(), "n2.lan".parse::<Hostname>().unwrap());
         let mut next = file();
