@@ -251,7 +251,7 @@ mod tests {
     /// n2 and n3 are nodes, h is a hub.
     fn hub() -> PeersFile {
         let mut file = file();
-        for (name, role, n) in [("n3.lan", "worker", 3), ("h.lan", "storage", 4)] {
+        for (name, role, n) in [("n2.lan", "base", 2), ("n3.lan", "worker", 3), ("h.lan", "storage", 4)] {
             let keys = [("wg1".to_owned(), WgPublicKey([n; 32]))].into();
             let addresses = [("wg1".to_owned(), Ipv4Addr::new(10, 78, 0, n))].into();
             file.nodes.insert(name.parse().unwrap(), PeerNode { endpoint: None, role: role.into(), keys, addresses });
