@@ -255,7 +255,7 @@ mod tests {
     /// n2 and n3 are nodes, h is a hub.
     fn hub() -> PeersFile {
         let mut file = file();
-        for (name, role, n) in [("n3.lan", "worker", 3), ("h.lan", "storage", 4)] {
+        for (name, role, n) in [("n2.lan", "base", 2), ("n3.lan", "worker", 3), ("h.lan", "storage", 4)] {
             let keys = [("wg1".to_owned(), WgPublicKey([n; 32]))].into();
             let addresses = [("wg1".to_owned(), Ipv4Addr::new(10, 78, 0, n))].into();
             file.nodes.insert(name.parse().unwrap(), PeerNode { endpoint: None, role: role.into(), keys, addresses });
@@ -313,6 +313,26 @@ mod tests {
             assert_eq!(used(&file, &shown(100, 100)), new, "in the same second");
             assert_eq!(used(&file, &shown(101, 100)), old, "it went back");
             assert_eq!(used(&file, &shown(0, 0)), counts, "no session: the list decides");
+        }
+    }
+
+    #[test]
+    fn a_node_cannot_use_the_address_of_another() {
+        use crate::wireguard::{WgPrivateKey, setconf};
+        let (mut file, n3) = (hub(), "n3.lan".parse::<Hostname>().unwrap());
+        let (own, new) = (WgPrivateKey::from_random([7; 32]), WgPublicKey([33; 32]));
+        for other in [None, Some(new)] {
+            file.rotating = [(n3.clone(), [("wg1".to_owned(), Rotating { serial: 1, other, switched: false })].into())].into();
+            for me in file.nodes.keys() {
+                let text = setconf(&own, 1, &file.peers_at("wg1", me, &format!("{new}\t9\n")), &[]);
+                let mut addresses: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("AllowedIPs = ")).collect();
+                let peers = file.plane_peers("wg1", me);
+                let mut expected: Vec<String> = peers.iter().map(|p| format!("{}/32", p.address)).collect();
+                addresses.sort_unstable();
+                expected.sort_unstable();
+                // WireGuard takes a packet only from the peer that has its source address.
+                assert_eq!(addresses, expected, "{me}: each address once, and none but those of the peers");
+            }
         }
     }
 
