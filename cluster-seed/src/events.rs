@@ -186,8 +186,8 @@ kinds! {
     CountersignKey "countersign.key" Wait,
     CountersignRefused "countersign.refused" Bad,
     InventoryAnswered "inventory.answered" Idle,
-    InventoryRefused "inventory.refused" Wait,
-    InventoryFailed "inventory.failed" Wait,
+    InventoryRefused "inventory.refused" Bad,
+    InventoryFailed "inventory.failed" Bad,
 }
 
 /// Families of kinds: the part of the word before the first dot.
