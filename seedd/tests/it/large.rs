@@ -8,7 +8,7 @@ use web::api::{InventoryApi as _, OperatorApi as _, Origin, Setup};
 use web::limits::LIST_PAGE;
 
 use crate::fleet::pages;
-use crate::support::large_fleet::{Size, fill};
+use crate::support::large_fleet::{Size, TO_APPROVAL, TO_WORK, fill};
 use crate::support::places::{links, lists, shape};
 use crate::support::sites::*;
 
@@ -22,7 +22,7 @@ fn no_page_and_no_list_of_ten_thousand_machines_is_large() {
     let t = temp();
     let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
     let app = unsealed(&site, A);
-    fill(&app.store, Size { machines: MACHINES, events: 20_000 }, NOW).unwrap();
+    fill(&app.store, Size { machines: MACHINES, events: 5_000, nodes: TO_APPROVAL }, NOW).unwrap();
     assert_eq!(app.store.read(|tx| tx.broken_event()).unwrap(), None);
     let setup = Setup { code: app.setup_code().unwrap(), user: "ada".into(), password: "a long password".into() };
     let token = Seed(app.clone()).setup(&Origin::new("127.0.0.1".parse().unwrap(), "test"), &setup).unwrap();
@@ -72,7 +72,7 @@ fn pages_of_a_list_are_the_list() {
     let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
     let app = unsealed(&site, A);
     const SOME: u32 = 700;
-    fill(&app.store, Size { machines: SOME, events: 0 }, NOW).unwrap();
+    fill(&app.store, Size { machines: SOME, events: 0, nodes: TO_WORK }, NOW).unwrap();
     let seed = Seed(Arc::clone(&app));
     let first = seed.nodes(1).unwrap();
     let pages = first.total.div_ceil(LIST_PAGE);

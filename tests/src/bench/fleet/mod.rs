@@ -13,7 +13,7 @@ use site::store::Store;
 
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
-use crate::large_fleet::{Size, fill};
+use crate::large_fleet::{Size, TO_WORK, fill};
 use crate::netns::PREFIX;
 use crate::say;
 use crate::seedd::Seedd;
@@ -71,8 +71,8 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     say::line(&format!("writing {} machines and {} events", options.machines, options.events));
     let began = std::time::Instant::now();
     let store = Store::open(&database).context("opening the database")?;
-    fill(&store, Size { machines: options.machines, events: options.events }, host::clock::now())
-        .context("filling the database")?;
+    let size = Size { machines: options.machines, events: options.events, nodes: TO_WORK };
+    fill(&store, size, host::clock::now()).context("filling the database")?;
     store.checkpoint().context("emptying the journal of the database")?;
     drop(store);
     let database_bytes = std::fs::metadata(&database).context("measuring the database")?.len();
