@@ -61,7 +61,7 @@ const TRANSLATED: [(&str, &str); 16] = [
     ("/dhcp", "Adresse, MAC-Adresse oder Name"),
     ("/packages", "offline allein aus dem Snapshot"),
     ("/jobs", "Ein Seed führt"),
-    ("/clock", "Abweichung"),
+    ("/clock", "Uhr stellen"),
 ];
 const ENGLISH: [&str; 10] =
     ["/plan", "/platform", "/charts", "/mesh", "/images", "/audit", "/site", "/settings", "/people", "/about"];
