@@ -65,8 +65,10 @@ pub type Approved = BTreeMap<Hostname, (NodeId, PeerNode)>;
 impl State {
     /// With the key of cluster.yaml, where the site has none in force. After the end of countersigning another key may begin.
     pub fn begun(self, wanted: Option<&str>) -> Self {
-        let last = self.changes.last().and_then(|change| key_from_text(change.claimed_key()).ok());
-        let ended = |key: &str| last.is_some_and(|last| key_from_text(key).is_ok_and(|key| key == last));
+        // Neither the key that ended it nor one that was replaced before: cluster.yaml may still name either.
+        let past =
+            |key: &VerifyingKey| self.changes.iter().any(|change| key_from_text(change.claimed_key()).is_ok_and(|k| k == *key));
+        let ended = |key: &str| key_from_text(key).is_ok_and(|key| past(&key));
         match wanted {
             Some(key) if self.key.is_none() && !ended(key) => State { key: Some(key.to_owned()), ..self },
             _ => self,

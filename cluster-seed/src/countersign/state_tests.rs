@@ -151,6 +151,12 @@ fn the_end_is_told_to_nodes_and_another_key_may_begin() {
     let part = ended.part.as_ref().unwrap();
     assert_eq!((part.key.clone(), part.serial, ended.nodes.len()), (None, 1, 2));
     assert_eq!(ended.state.clone().begun(Some(&text(5))).key, None, "not the one that ended it, which is still in the file");
+    let change = |from: u8, to: Option<u8>, serial| {
+        let change = KeyChange { site: key_text(&site()), from: text(from), to: to.map(text), serial };
+        Sealed::sign(&change, &key(from)).unwrap()
+    };
+    let replaced = State { changes: vec![change(5, Some(6), 1), change(6, None, 2)], ..State::default() };
+    assert_eq!(replaced.begun(Some(&text(5))).key, None, "nor one that was replaced before");
     let again = ended.state.clone().begun(Some(&text(6)));
     assert_eq!((again.key.clone(), again.serial), (Some(text(6)), 1));
     let pending = again.compose(None, &site(), approved(&[2, 3]), Some(&list(&ended)));

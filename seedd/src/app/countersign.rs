@@ -12,6 +12,7 @@ use cluster_seed::held::Refused;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::machine::tame;
 use cluster_seed::peers::{PeerNode, PeersFile};
+use cluster_seed::people::Permission;
 use host::clock::now_ms;
 use site::mode::Mode;
 use site::setting;
@@ -34,7 +35,7 @@ impl CountersignApi for Seed {
     }
 
     fn take_countersignatures(&self, actor: &Actor, text: &str) -> Result<CountersignTaken, ApiError> {
-        self.0.take_countersignatures(actor, text)
+        self.0.take_countersignatures(actor.must(Permission::Approve)?, text)
     }
 }
 

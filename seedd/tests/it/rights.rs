@@ -9,9 +9,9 @@ use cluster_seed::people::{Permission, Permissions, Rights};
 use seedd::app::Seed;
 use serde_json::json;
 use web::api::{
-    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, BmcKind, ChangePassword, ExportWish, ImportWish, JoinTokenApi as _,
-    MachinesApi as _, NewToken, NewUser, OperatorApi as _, PasskeyApi as _, PeopleApi as _, PlanApi as _, PlanHow, PowerAction,
-    Say, SetPower, SetUser, SettingsApi as _, WebhookApi as _,
+    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, BmcKind, ChangePassword, CountersignApi as _, ExportWish, ImportWish,
+    JoinTokenApi as _, MachinesApi as _, NewToken, NewUser, OperatorApi as _, PasskeyApi as _, PeopleApi as _, PlanApi as _,
+    PlanHow, PowerAction, RotateWish, RotationApi as _, Say, SetPower, SetUser, SettingsApi as _, WebhookApi as _,
 };
 
 use crate::support::sites::{app, site_a, temp};
@@ -76,6 +76,8 @@ fn machines(seed: &Seed, eve: &Actor) -> Vec<Called> {
         ("drop_plan", seed.drop_plan(eve, None).map(drop)),
         ("lead", seed.lead(eve, "12-345-678").map(drop)),
         ("click", seed.click(eve, id).map(drop)),
+        ("rotate", seed.rotate(eve, &RotateWish { node: None, plane: None, all: true }).map(drop)),
+        ("take_countersignatures", seed.take_countersignatures(eve, "").map(drop)),
         ("set_window", seed.set_window(eve, Some(60)).map(drop)),
         ("say_of", seed.say_of(eve, 1, Say::Allow)),
         ("set_power", seed.set_power(eve, 1, &power).map(drop)),
