@@ -131,7 +131,7 @@ fn a_plan_has_limits() {
     assert!(Plan::parse(&pad(MAX_TEXT)).is_ok());
     assert!(problems(&pad(MAX_TEXT + 1))[0].1.contains("at most"));
     let place = |n: usize| format!("serial,name,role,place\nSN1,a,core,{}\n", "x".repeat(n));
-    assert!(Plan::parse(&place(MAX_FIELD)).is_ok() && !problems(&place(MAX_FIELD + 1)).is_empty());
+    assert!(Plan::parse(&place(crate::fleet::MAX_PLACE)).is_ok() && !problems(&place(crate::fleet::MAX_PLACE + 1)).is_empty());
 }
 
 #[test]
