@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
-    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Offer, PROTOCOL, Report, ReportBody, ReportReply, Reveal,
-    RevealReply, StatusReply, knows,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Offer, PROTOCOL, Report, Reveal, RevealReply, StatusReply, knows,
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
@@ -27,6 +26,7 @@ mod goods;
 mod lies;
 pub mod machine;
 mod made;
+mod reports;
 mod told;
 
 pub use lies::Lie;
@@ -386,18 +386,5 @@ impl State {
         let signer = if self.lie == Lie::OtherSigner { &other } else { &self.site };
         let answer = self.issued.get_or_insert_with(|| Sealed::sign(&issued, signer).unwrap()).clone();
         if self.lie == Lie::LoseClaim && self.claims.len() == 1 { (0, vec![]) } else { json(&ClaimReply { identity: answer }) }
-    }
-
-    fn report(&mut self, body: &[u8]) -> Answer {
-        let report: Report = match (&self.reveal, serde_json::from_slice::<Sealed<Report>>(body).unwrap()) {
-            (Some(reveal), sealed) => sealed.open(&key_from_text(&reveal.node_key).unwrap()).unwrap(),
-            (None, sealed) => sealed.open(&SigningKey::from_bytes(&[7; 32]).verifying_key()).unwrap(),
-        };
-        if self.lie == Lie::RefuseBegin && matches!(report.body, ReportBody::InstallBegan { .. }) {
-            return error(409, "revoked meanwhile");
-        }
-        let fresh = self.reports.iter().all(|r| r.seq != report.seq);
-        self.reports.push(report);
-        json(&ReportReply { state: EnrollmentState::Installing, fresh })
     }
 }
