@@ -128,6 +128,7 @@ pub(super) fn parameters(kind: &str) -> Vec<String> {
     let long = "a".repeat(LONG / 4);
     let first: &[&str] = match kind {
         "integer" => &numbers,
+        "boolean" => &["true", "false", "1"],
         "string" => &numbers[..2],
         other => panic!("the description has a type of parameters that this test does not make: {other}"),
     };

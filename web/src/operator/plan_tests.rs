@@ -136,7 +136,7 @@ async fn machines_that_were_set_aside_are_a_count_of_their_own_on_home_plan_and_
     for (path, line) in [
         ("/", "id=\"aside\"><span aria-hidden=\"true\">\u{25cb}</span> Set aside <b>1</b>"),
         ("/plan", "2 machines, 1 <a href=\"#verdicts\">set aside</a>"),
-        ("/machines/approve", "1 <a href=\"/plan#verdicts\">set aside</a>"),
+        ("/machines/approve", "<a href=\"/plan#verdicts\">1 set aside</a>"),
     ] {
         let text = get(&router, path, &[("cookie", cookie.as_str())]).await.text();
         assert!(text.contains(line), "{path}: {text}");

@@ -84,7 +84,7 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
 }
 
 /// The request as a file, for the stick that goes to the offline machine.
-pub(crate) async fn request(State(app): State<App>, _: Session) -> Result<Response, Failure> {
+pub(crate) async fn request(State(app): State<App>, _: PageSession) -> Result<Response, Failure> {
     let file = app.call(|api| api.countersign_request(false)).await?;
     let headers =
         [(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, "attachment; filename=\"countersign-request.json\"")];
