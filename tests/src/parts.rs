@@ -60,7 +60,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 /// The parts in the order in which they run. This is the only list of them.
 static PARTS: [Part; 32] = [
     short("darksite", Run::Alone(cases::darksites)),
-    short("browse", Run::Alone(cases::browses)),
+    long("browse", Run::Alone(cases::browses)),
     long("prove", Run::Cases(cases::proofs)),
     short("protocol", Run::Cases(cases::protocols)),
     short(

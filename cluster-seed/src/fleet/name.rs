@@ -37,7 +37,7 @@ fn slug(text: &str) -> String {
 /// six digits of the MAC address, `{place}` the place. A name that would occur twice gets a number.
 ///
 /// # Errors
-/// If after [`MAX_TRIES`] names some machine has none.
+/// If after 20,000 names some machine has none.
 pub fn suggest(pattern: &str, machines: &[Named], taken: &dyn Fn(&str) -> bool) -> Result<Vec<String>, NoName> {
     let pattern: String = pattern.trim().chars().take(MAX_PATTERN).collect();
     let mut given: Vec<String> = Vec::new();

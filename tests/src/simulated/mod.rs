@@ -22,7 +22,7 @@ use crate::say;
 use life::Life;
 pub use life::Screen;
 
-/// Most machines of a rack: addresses of [`address`], and what a seed lets wait at the same time.
+/// Most machines of a rack: addresses of 10.45.0.0/24, and what a seed lets wait at the same time.
 pub const MAX: u16 = 250;
 /// Threads among which the machines are shared.
 const THREADS: usize = 4;
