@@ -90,20 +90,22 @@ unit:
     cargo test --workspace --doc
     idle=
     if chrt -i 0 true 2>/dev/null; then idle='chrt -i 0'; fi
-    ($idle just agent && $idle just warnings) >target/beside.log 2>&1 &
+    # Sessions of their own, so that all that they started ends with this step.
+    setsid sh -c "$idle just agent && $idle just warnings" >target/beside.log 2>&1 &
     beside=$!
-    cargo test --workspace --test it >target/it.log 2>&1 &
+    setsid cargo test --workspace --test it >target/it.log 2>&1 &
     it=$!
-    trap 'kill "$beside" "$it" 2>/dev/null || true' EXIT
+    trap 'kill -- "-$beside" "-$it" 2>/dev/null || true' EXIT
+    trap 'exit 130' INT TERM
     cargo test --workspace --lib --bins --test '[!i]*'
     wait "$it" || { cat target/it.log >&2; exit 1; }
     cat target/it.log
     wait "$beside" || { cat target/beside.log >&2; exit 1; }
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
-# (snapshots beside aptly, reprepro and apt), `fleet` (pages of a seed with 10,000 machines), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
-# of any raw disk, by the writer alone)
-[doc("measurements: demo, http, netboot, darksite, formats, disk")]
+# (snapshots beside aptly, reprepro and apt), `fleet` (pages of a seed with 10,000 machines), `formats` (qcow2 from an artifact
+# beside qemu-img), `disk DISK.raw` (the same of any raw disk, by the writer alone)
+[doc("measurements: demo, http, netboot, darksite, fleet, formats, disk")]
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 

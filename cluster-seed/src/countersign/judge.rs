@@ -76,7 +76,7 @@ pub fn follow(pin: Option<&Pin>, site: &VerifyingKey, list: &PeersFile) -> Resul
     let other = || CountersignError::OtherKey(key.clone());
     let (key, serial) = last_key(&key, held.serial, site, found).ok_or_else(other)?;
     let floors = held.floors.clone();
-    // Ended by the key itself; another one may have begun since.
+    // The key's own statement ended countersigning; a later key may be in force since.
     if key.is_none() && found.serial >= serial {
         return Ok(Some(Pin { key: found.key.clone(), serial: found.serial, floors }));
     }

@@ -63,9 +63,9 @@ pub struct Composed {
 pub type Approved = BTreeMap<Hostname, (NodeId, PeerNode)>;
 
 impl State {
-    /// With the key of cluster.yaml, where the site has none in force. After the end of countersigning another key may begin.
-    pub fn begun(self, wanted: Option<&str>) -> Self {
-        // Neither the key that ended it nor one that was replaced before: cluster.yaml may still name either.
+    /// The state with the key of cluster.yaml in force, if the site has no key. After countersigning was ended, only a key that the site
+    /// never had takes effect: cluster.yaml may still name the one that ended it, or one that was replaced.
+    pub fn with_first_key(self, wanted: Option<&str>) -> Self {
         let past =
             |key: &VerifyingKey| self.changes.iter().any(|change| key_from_text(change.claimed_key()).is_ok_and(|k| k == *key));
         let ended = |key: &str| key_from_text(key).is_ok_and(|key| past(&key));
@@ -168,7 +168,7 @@ impl State {
             Some(list) => self.catch_up(site, list),
             None => self,
         }
-        .begun(wanted);
+        .with_first_key(wanted);
         let live: BTreeSet<NodeId> = approved.values().map(|(id, _)| *id).collect();
         state.signed.retain(|id, _| live.contains(id));
         let listed = |name: &Hostname, node: &PeerNode| {
@@ -196,8 +196,8 @@ impl State {
             let ended = (!state.changes.is_empty()).then(|| part(&state, BTreeMap::new()));
             return Composed { nodes: everyone(approved), part: ended, waiting: Vec::new(), state };
         };
-        let begun = before.is_some_and(|list| list.countersign.as_ref().is_some_and(|c| c.key.is_some()));
-        let whole = begun || all_have(&state, &key);
+        let checked = before.is_some_and(|list| list.countersign.as_ref().is_some_and(|c| c.key.is_some()));
+        let whole = checked || all_have(&state, &key);
         let (mut nodes, mut signatures, mut waiting) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, (id, node)) in approved {
             let held = state.signature(&key, site, &name, id, &node);

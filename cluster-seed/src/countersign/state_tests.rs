@@ -50,7 +50,7 @@ fn names(composed: &Composed) -> Vec<&Hostname> {
 }
 
 fn with_key() -> State {
-    State::default().begun(Some(&text(5)))
+    State::default().with_first_key(Some(&text(5)))
 }
 
 #[test]
@@ -74,11 +74,11 @@ fn an_approved_node_waits_for_its_signature() {
 #[test]
 fn nodes_from_before_the_key_stay_until_all_of_them_are_signed() {
     let old = State::default().compose(None, &site(), approved(&[2, 3]), None);
-    let mut begun = with_key().compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
-    assert_eq!((names(&begun), begun.part.is_some()), (vec![&name(2), &name(3)], false));
-    assert_eq!(begun.waiting, [name(4)], "nobody new comes in meanwhile");
-    sign(&mut begun.state, 5, &[2], 1).unwrap();
-    let some = begun.state.compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
+    let mut first = with_key().compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
+    assert_eq!((names(&first), first.part.is_some()), (vec![&name(2), &name(3)], false));
+    assert_eq!(first.waiting, [name(4)], "no new node joins meanwhile");
+    sign(&mut first.state, 5, &[2], 1).unwrap();
+    let some = first.state.compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
     assert!(some.part.is_none());
     let mut state = some.state.clone();
     sign(&mut state, 5, &[3], 1).unwrap();
@@ -150,14 +150,18 @@ fn the_end_is_told_to_nodes_and_another_key_may_begin() {
     let ended = state.compose(None, &site(), approved(&[2, 3]), Some(&list(&first)));
     let part = ended.part.as_ref().unwrap();
     assert_eq!((part.key.clone(), part.serial, ended.nodes.len()), (None, 1, 2));
-    assert_eq!(ended.state.clone().begun(Some(&text(5))).key, None, "not the one that ended it, which is still in the file");
+    assert_eq!(
+        ended.state.clone().with_first_key(Some(&text(5))).key,
+        None,
+        "the key that ended countersigning is still in cluster.yaml"
+    );
     let change = |from: u8, to: Option<u8>, serial| {
         let change = KeyChange { site: key_text(&site()), from: text(from), to: to.map(text), serial };
         Sealed::sign(&change, &key(from)).unwrap()
     };
     let replaced = State { changes: vec![change(5, Some(6), 1), change(6, None, 2)], ..State::default() };
-    assert_eq!(replaced.begun(Some(&text(5))).key, None, "nor one that was replaced before");
-    let again = ended.state.clone().begun(Some(&text(6)));
+    assert_eq!(replaced.with_first_key(Some(&text(5))).key, None, "a key that was replaced before");
+    let again = ended.state.clone().with_first_key(Some(&text(6)));
     assert_eq!((again.key.clone(), again.serial), (Some(text(6)), 1));
     let pending = again.compose(None, &site(), approved(&[2, 3]), Some(&list(&ended)));
     assert_eq!((pending.part, pending.nodes.len()), (None, 2));

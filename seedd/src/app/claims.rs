@@ -38,9 +38,7 @@ impl App {
         }
         Ok(())
     }
-}
 
-impl App {
     /// A machine became the node of its row: the place and labels of the row are noted of the machine. Other labels stay; of one with
     /// the same key, the plan's counts.
     pub(super) fn note_as_planned(&self, tx: &Tx<'_>, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {

@@ -48,7 +48,7 @@ struct Brought {
 }
 
 impl App {
-    fn held_countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
+    pub(super) fn held_countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
         let held = tx.setting(setting::COUNTERSIGN)?.map(|text| serde_json::from_str(&text));
         Ok(held.transpose().map_err(unexpected)?.unwrap_or_default())
     }
@@ -58,15 +58,19 @@ impl App {
         self.spec.spec.enrollment.countersign.as_ref().map(|c| c.key.value.as_str())
     }
 
+    /// The key of cluster.yaml, once no key of a node is being replaced: such a node has two keys, and the offline key signs one.
+    fn key_to_begin_with(&self, tx: &Tx<'_>) -> Result<Option<&str>, ApiError> {
+        Ok(if tx.rotates()? { None } else { self.wanted_key() })
+    }
+
     /// With the key of cluster.yaml, if the site has none in force.
     fn countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
-        Ok(self.held_countersigning(tx)?.begun(self.wanted_key()))
+        Ok(self.held_countersigning(tx)?.with_first_key(self.key_to_begin_with(tx)?))
     }
 
     /// The nodes of the next list. `held` is the list in use.
     pub(super) fn compose_peers(&self, tx: &Tx<'_>, approved: Approved, held: Option<&PeersFile>) -> Result<Composed, ApiError> {
-        // Keys that are being replaced have two values, and the offline key signs one: countersigning begins afterwards.
-        let wanted = if tx.rotates()? { None } else { self.wanted_key() };
+        let wanted = self.key_to_begin_with(tx)?;
         Ok(self.held_countersigning(tx)?.compose(wanted, &self.site_key, approved, held))
     }
 
@@ -141,7 +145,18 @@ impl App {
 
     fn countersign_problem(&self, state: &State) -> Option<String> {
         let wanted = self.wanted_key();
-        let held = state.key.as_deref()?;
+        let Some(held) = state.key.as_deref() else {
+            let key = wanted?;
+            let may_begin = state.clone().with_first_key(Some(key)).key.is_some();
+            return Some(if may_begin {
+                "keys of nodes are being replaced (`seedd plane rotations`): the countersigning key of cluster.yaml takes effect afterwards"
+                    .to_owned()
+            } else {
+                format!(
+                    "cluster.yaml has the countersigning key {key}, which was ended or replaced here and does not take effect again: remove it, or make another one (`seedd countersign keygen`)"
+                )
+            });
+        };
         let next = state.next_key(&self.site_key);
         match wanted {
             Some(key) if key == held || next.as_deref() == Some(key) => None,

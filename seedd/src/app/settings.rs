@@ -67,13 +67,15 @@ pub fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
     all
 }
 
-/// The file with the paths of webhooks left out, which may be secrets. A file of which they are not known is not shown.
+/// The file without the paths of webhooks and of the inventory, which may be secrets. A file of which they are not known is not shown.
 fn without_secrets(text: String) -> String {
-    let hidden = || "# An administrator can read this file: the URLs of its webhooks cannot be hidden in it.\n".to_owned();
+    let hidden =
+        || "# An administrator can read this file: the URLs of its webhooks and inventory cannot be hidden in it.\n".to_owned();
     let Ok(spec) = ClusterSpec::parse(&text) else { return hidden() };
     let mut shown_text = text;
-    for hook in &spec.spec.webhooks {
-        let url = hook.url.value.as_str();
+    let hooks = spec.spec.webhooks.iter().map(|hook| &hook.url);
+    for url in hooks.chain(spec.spec.enrollment.inventory.as_ref().map(|ask| &ask.url)) {
+        let url = url.value.as_str();
         if !shown_text.contains(url) {
             return hidden();
         }
@@ -197,11 +199,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_a_webhook_is_in_the_file_only_for_those_who_may_administer() {
+    fn paths_of_webhooks_and_of_the_inventory_are_in_the_file_only_for_those_who_may_administer() {
         let hook = |url: &str| format!("\nspec:\n  webhooks: [{{url: {url}, secretFile: /etc/secret}}]\n");
         let with = |url: &str| site::default_cluster_yaml("site-a").replacen("\nspec:\n", &hook(url), 1);
         let shown = without_secrets(with("'http://hooks.lan/SECRET'"));
         assert!(shown.contains("http://hooks.lan/\u{2026}") && !shown.contains("SECRET"), "{shown}");
+        let ask = "\n  enrollment:\n    inventory: {url: 'http://cmdb.lan/SECRET', secretFile: /etc/secret}\n";
+        let asks = without_secrets(site::default_cluster_yaml("site-a").replacen("\n  enrollment:\n", ask, 1));
+        assert!(asks.contains("http://cmdb.lan/\u{2026}") && !asks.contains("SECRET"), "{asks}");
         // Written so that it cannot be found in the text.
         let escaped = without_secrets(with(r#""http://hooks.lan/SECR\x45T""#));
         assert!(escaped.starts_with("# An administrator") && escaped.lines().count() == 1, "{escaped}");

@@ -13,48 +13,10 @@ use seedd::app::webhooks::message::{headers, secret};
 use seedd::app::{App, Seed};
 use web::api::{Actor, CodeLeads, PlanApi as _, PlanHow, SuggestionView};
 
+use crate::support::receiver::receiver;
 use crate::support::sites::*;
 
 const SECRET: &str = "a secret of a test";
-
-struct Asked {
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-/// Answers each question with the next of `answers`, then with the last one: a status and a body.
-fn inventory(answers: Vec<(u16, String)>) -> (String, Receiver<Asked>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/ask", listener.local_addr().unwrap());
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for (n, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let mut text = String::new();
-            let mut bytes = [0; 4096];
-            loop {
-                let got = stream.read(&mut bytes).unwrap();
-                text.push_str(std::str::from_utf8(&bytes[..got]).unwrap());
-                assert_ne!(got, 0, "the question ended early");
-                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let headers: BTreeMap<String, String> = head
-                    .lines()
-                    .filter_map(|l| l.split_once(": "))
-                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                    .collect();
-                if body.len() == headers["content-length"].parse::<usize>().unwrap() {
-                    let _ = send.send(Asked { headers, body: body.to_owned() });
-                    break;
-                }
-            }
-            let (status, body) = answers.get(n).or(answers.last()).unwrap();
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            // The reader of an answer that is too large may be gone.
-            let _ = stream.write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    (url, receive)
-}
 
 struct Bench {
     _t: Temp,
@@ -106,7 +68,7 @@ fn lead(app: &Arc<App>, who: &Actor, code: &str) -> CodeLeads {
 #[test]
 fn the_question_is_signed_and_the_answer_fills_in_the_form() {
     let answer = r#"{"allow": true, "name": "n7", "role": "base", "disk": "vda", "labels": {"rack": "7"}, "asset": 4711}"#;
-    let (url, asked) = inventory(vec![(200, answer.to_owned())]);
+    let (url, asked) = receiver("ask", vec![(200, answer.to_owned())]);
     let b = bench(&url, "ask");
     let m = Machine::new(1);
     let (id, code) = m.enroll(&b.app);
@@ -132,7 +94,7 @@ fn the_question_is_signed_and_the_answer_fills_in_the_form() {
 
 #[test]
 fn a_machine_that_the_inventory_refuses_needs_the_whole_form() {
-    let (url, _asked) = inventory(vec![(200, r#"{"allow": false, "reason": "sold in May"}"#.to_owned())]);
+    let (url, _asked) = receiver("ask", vec![(200, r#"{"allow": false, "reason": "sold in May"}"#.to_owned())]);
     let b = bench(&url, "ask");
     let m = Machine::new(1);
     plan_for(&b.app, &m);
@@ -174,7 +136,7 @@ fn a_dead_inventory_keeps_no_operator_waiting() {
 fn nonsense_and_floods_are_no_answers_and_wait_asks_again() {
     let flood = format!("{{\"allow\": true, \"x\": \"{}\"}}", "y".repeat(1 << 20));
     let answers = [(500, "{}".to_owned()), (200, flood), (200, r#"{"allow": true, "name": "n8"}"#.to_owned())];
-    let (url, asked) = inventory(answers.into());
+    let (url, asked) = receiver("ask", answers.into());
     let b = bench(&url, "wait");
     let m = Machine::new(1);
     m.enroll(&b.app);

@@ -16,7 +16,7 @@ use seedd::app::{App, Seed};
 use site::Site;
 use web::api::{ApiError, CountersignApi as _, CountersignTaken, RotateWish, RotationApi as _};
 
-use crate::epoch::{node, serve};
+use crate::epoch::{running, serve};
 use crate::support::front::Front;
 use crate::support::sites::*;
 
@@ -127,6 +127,50 @@ fn keys_are_not_replaced_behind_the_back_of_the_offline_key() {
 }
 
 #[test]
+fn the_key_takes_effect_after_the_keys_of_nodes_that_are_being_replaced() {
+    let t = temp();
+    let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let plain = std::fs::read_to_string(site.cluster_file()).unwrap();
+    let app = unsealed(&site, A);
+    Machine::new(1).install(&app, "n1", false);
+    let wish = RotateWish { node: None, plane: None, all: true };
+    assert!(!Seed(app.clone()).rotate(&admin(), &wish).unwrap().is_empty());
+    drop(app);
+    let app = unsealed(&site_with_key_in(&site, &plain, 5), A);
+    let view = Seed(app.clone()).countersign().unwrap();
+    assert!(view.key.is_none() && view.problem.unwrap().contains("being replaced"), "{:?}", view.key);
+    // Nothing is signed for it, so that nothing brings it into force meanwhile.
+    assert!(matches!(Seed(app.clone()).countersign_request(false), Err(ApiError::Conflict { .. })));
+    let answer = Answer { format: 1, site: app.public.site.clone(), key: text(5), nodes: vec![], change: None };
+    bring(&app, &answer).unwrap();
+    app.resign_peers().unwrap();
+    assert!(list(&app).countersign.is_none() && names(&list(&app)) == ["n1", "seed"]);
+    app.store.write(|tx| tx.rotations()?.iter().try_for_each(|r| tx.end_rotations(r.node))).unwrap();
+    let view = Seed(app.clone()).countersign().unwrap();
+    assert_eq!((view.key, view.problem), (Some(text(5)), None));
+    sign_all(&app, 5, false);
+    assert!(list(&app).countersign.is_some() && names(&list(&app)) == ["n1", "seed"]);
+}
+
+#[test]
+fn a_rotation_of_an_old_copy_ends_when_the_site_is_countersigned_since() {
+    let t = temp();
+    let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let plain = std::fs::read_to_string(site.cluster_file()).unwrap();
+    let app = unsealed(&site_with_key_in(&site, &plain, 5), A);
+    let url = serve(&app);
+    let n1 = Running::start(1, &app, &t);
+    sign_all(&app, 5, false);
+    let queued = app.store.write(|tx| {
+        let node = &tx.live_nodes()?[0];
+        tx.queue_rotation(node.id, "wg1", "ada", 1)
+    });
+    assert!(queued.unwrap());
+    assert_eq!(n1.refresh(&url), ["n1", "seed"]);
+    assert!(Seed(app.clone()).rotations().unwrap().is_empty() && list(&app).rotating.is_empty());
+}
+
+#[test]
 fn a_revocation_needs_no_signature() {
     let t = temp();
     let app = unsealed(&site_with(&t, &text(5)), A);
@@ -147,11 +191,8 @@ struct Running {
 
 impl Running {
     fn start(n: u8, app: &App, t: &Temp) -> Self {
-        let machine = Machine::new(n);
-        let identity = node(&machine, app, &format!("n{n}"));
-        let path = t.path.join(format!("node-{n}"));
-        std::fs::create_dir_all(&path).unwrap();
-        Running { machine, identity, dir: NodeDir::new(&path) }
+        let (machine, identity, dir) = running(n, app, t);
+        Running { machine, identity, dir }
     }
 
     /// One period of its timer; the names that it knows then.
@@ -262,11 +303,12 @@ fn the_old_key_hands_over_and_nobody_else_does() {
     assert_eq!((part.key, part.serial), (Some(text(6)), 1));
     assert_eq!(n1.refresh(&url), ["n1", "seed"]);
     assert_eq!(n1.dir.peers(&n1.identity).unwrap().version, list(&app).version);
-    // The end, which the key in force alone can sign.
+    // The end, which the key in force alone can sign. The first key, which cluster.yaml still has, does not come back.
     let ended = request(&app, false).hand_over(&key(6), None).unwrap();
     bring(&app, &ended).unwrap();
     Machine::new(2).install(&app, "n2", false);
     assert_eq!(n1.refresh(&url), ["n1", "n2", "seed"]);
+    assert!(Seed(app.clone()).countersign().unwrap().problem.unwrap().contains("does not take effect again"));
 }
 
 #[test]

@@ -54,6 +54,25 @@ pub(crate) fn node(machine: &Machine, app: &App, name: &str) -> NodeIdentity {
     machine.claim(app, id).unwrap().identity.open(&app.site_key).unwrap().open(&machine.age).unwrap()
 }
 
+/// An approved machine, its identity, and the directory of its files below `t`.
+pub(crate) fn running(n: u8, app: &App, t: &Temp) -> (Machine, NodeIdentity, NodeDir) {
+    let machine = Machine::new(n);
+    let identity = node(&machine, app, &format!("n{n}"));
+    let path = t.path.join(format!("node-{n}"));
+    std::fs::create_dir_all(&path).unwrap();
+    (machine, identity, NodeDir::new(&path))
+}
+
+/// The same, and it has reported its installation.
+pub(crate) fn installed(n: u8, app: &App, t: &Temp) -> (Machine, NodeIdentity, NodeDir) {
+    let (machine, identity, dir) = running(n, app, t);
+    let id = identity.info.enrollment;
+    let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
+    machine.report(app, id, 1, began).unwrap();
+    machine.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
+    (machine, identity, dir)
+}
+
 #[test]
 fn the_nodes_follow_the_promoted_seed_and_silence_the_other() {
     let t = temp();

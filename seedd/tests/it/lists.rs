@@ -20,7 +20,7 @@ use seedd::app::App;
 use site::{Site, setting};
 use web::api::{ApiError, MachineRow, Via};
 
-use crate::epoch::{node, serve};
+use crate::epoch::{installed, serve};
 use crate::support::sites::*;
 
 static SEQ: AtomicU64 = AtomicU64::new(1);
@@ -35,15 +35,8 @@ struct Running {
 impl Running {
     /// Enrolls, installs, and keeps its files below `t`.
     fn start(n: u8, app: &App, t: &Temp) -> Self {
-        let machine = Machine::new(n);
-        let identity = node(&machine, app, &format!("n{n}"));
-        let id = identity.info.enrollment;
-        let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
-        machine.report(app, id, 1, began).unwrap();
-        machine.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
-        let path = t.path.join(format!("node-{n}"));
-        std::fs::create_dir_all(&path).unwrap();
-        Running { machine, identity, dir: NodeDir::new(&path) }
+        let (machine, identity, dir) = installed(n, app, t);
+        Running { machine, identity, dir }
     }
 
     fn id(&self) -> EnrollmentId {

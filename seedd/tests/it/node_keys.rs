@@ -18,7 +18,7 @@ use payload::state::{NodeDir, state_files, write_state_files};
 use seedd::app::{App, Seed};
 use web::api::{Actor, ApiError, RotateWish, RotationApi as _, RotationRow, RotationStage};
 
-use crate::epoch::{node, serve};
+use crate::epoch::{installed, serve};
 use crate::lists::restored;
 use crate::support::sites::*;
 
@@ -31,16 +31,9 @@ struct Running {
 
 impl Running {
     fn start(n: u8, app: &App, t: &Temp) -> Self {
-        let machine = Machine::new(n);
-        let identity = node(&machine, app, &format!("n{n}"));
-        let id = identity.info.enrollment;
-        let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
-        machine.report(app, id, 1, began).unwrap();
-        machine.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
-        let path = t.path.join(format!("node-{n}"));
-        std::fs::create_dir_all(&path).unwrap();
-        write_state_files(&path, &state_files(&identity, &machine.key).unwrap()).unwrap();
-        Running { machine, identity, dir: NodeDir::new(&path) }
+        let (machine, identity, dir) = installed(n, app, t);
+        write_state_files(dir.path(), &state_files(&identity, &machine.key).unwrap()).unwrap();
+        Running { machine, identity, dir }
     }
 
     fn name(&self) -> &Hostname {

@@ -16,48 +16,14 @@ use site::store::events::NewEvent;
 use web::api::{Actor, SettingsApi as _, WebhookApi as _};
 
 use crate::support::front::Front;
+use crate::support::receiver::{Received, receiver};
 use crate::support::sites::*;
 
 const SECRET: &str = "a secret of a test";
 
-struct Told {
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-/// Answers each request with the next of `statuses`, then with the last one, and hands over what came.
-fn receiver(statuses: &'static [u16]) -> (String, Receiver<Told>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for (n, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let mut text = String::new();
-            let mut bytes = [0; 4096];
-            loop {
-                let got = stream.read(&mut bytes).unwrap();
-                text.push_str(std::str::from_utf8(&bytes[..got]).unwrap());
-                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let headers: BTreeMap<String, String> = head
-                    .lines()
-                    .filter_map(|l| l.split_once(": "))
-                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                    .collect();
-                let length: usize = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
-                if body.len() == length {
-                    let _ = send.send(Told { headers, body: body.to_owned() });
-                    break;
-                }
-                assert_ne!(got, 0, "the request ended early");
-            }
-            let status = statuses.get(n).or(statuses.last()).unwrap();
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            // In one piece: the sender closes the connection as soon as it has read the status.
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    (url, receive)
+/// A receiver that answers with these.
+fn statuses(all: &[u16]) -> (String, Receiver<Received>) {
+    receiver("hook", all.iter().map(|status| (*status, String::new())).collect())
 }
 
 /// A site with one webhook.
@@ -80,7 +46,7 @@ fn happen(app: &App, kind: EventKind, text: &str) {
     app.say(&NewEvent::new(kind, text));
 }
 
-fn next(from: &Receiver<Told>) -> Told {
+fn next(from: &Receiver<Received>) -> Received {
     from.recv_timeout(Duration::from_secs(30)).expect("a message")
 }
 
@@ -99,7 +65,7 @@ fn begun(app: &App) {
 
 #[test]
 fn events_are_told_in_order_signed_and_only_those_that_are_wanted() {
-    let (url, told) = receiver(&[204]);
+    let (url, told) = statuses(&[204]);
     let t = temp();
     let site = site_with(&t, &url, "node., seed.unsealed");
     let app = app(&site);
@@ -124,7 +90,7 @@ fn events_are_told_in_order_signed_and_only_those_that_are_wanted() {
 #[test]
 fn what_is_refused_is_tried_again_and_then_a_dead_letter() {
     // The first event is taken at the second attempt; the second one never; the third one at once.
-    let (url, told) = receiver(&[500, 200, 503, 503, 503, 200]);
+    let (url, told) = statuses(&[500, 200, 503, 503, 503, 200]);
     let t = temp();
     let site = site_with(&t, &url, "node.");
     let app = app(&site);
@@ -160,7 +126,7 @@ fn what_is_refused_is_tried_again_and_then_a_dead_letter() {
 
 #[test]
 fn a_webhook_is_tested_and_listed_on_the_command_line() {
-    let (url, told) = receiver(&[204, 401]);
+    let (url, told) = statuses(&[204, 401]);
     let t = temp();
     let site = site_with(&t, &url, "node.");
     let front = Front::of(t, site);

@@ -13,6 +13,7 @@ use cluster_seed::asked::{Answer, AskSpec, OnFailure};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
+use cluster_seed::webhooks::shown;
 use host::clock::{now_ms, steady};
 use site::mode::Mode;
 use site::store::StoreError;
@@ -150,7 +151,7 @@ impl App {
             }
             Err(error) => {
                 let why = format!("{error:#}");
-                tracing::warn!(url = spec.url.value, enrollment = %record.id, attempts, error = why, "the inventory did not answer");
+                tracing::warn!(url = shown(&spec.url.value), enrollment = %record.id, attempts, error = why, "the inventory did not answer");
                 let event = (attempts == 0).then(|| (EventKind::InventoryFailed, format!("the inventory did not answer: {why}")));
                 (after_failure(spec.on_failure, attempts, steady()), event)
             }

@@ -192,6 +192,10 @@ fn read_request(path: &Utf8Path) -> Result<Request> {
         .hint("`seedd countersign export` writes it")
 }
 
+fn nodes(count: usize) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
 /// What is signed, for the person who answers. Everything in a request comes from the seed, which may not be believed.
 fn shown(request: &Request, chosen: &dyn Fn(&Hostname) -> bool) -> String {
     let mut text = format!("site {}, key {}\n", request.name, plain(&request.site));
@@ -280,8 +284,8 @@ impl Export {
         let request: Request = serde_json::from_str(text).context("reading the request of the seed")?;
         write_atomic(out, text.as_bytes(), PUBLIC)?;
         say(&format!(
-            "{} nodes in {out}\n  next       `seedd countersign sign {out} --key FILE` on the offline machine",
-            request.nodes.len()
+            "{} in {out}\n  next       `seedd countersign sign {out} --key FILE` on the offline machine",
+            nodes(request.nodes.len())
         ))
     }
 }
@@ -300,10 +304,10 @@ impl Sign {
         }
         say(&shown(&request, &chosen))?;
         if !self.answer.yes {
-            confirm(&format!("Sign that {count} nodes may be peers?"), "yes")?;
+            confirm(&format!("Sign that {} may join the planes?", nodes(count)), "yes")?;
         }
         let answer = request.sign(&self.key.open()?, chosen).context("signing the request")?;
-        self.answer.write(&answer, &format!("{count} nodes signed"))
+        self.answer.write(&answer, &format!("{} signed", nodes(count)))
     }
 }
 
@@ -315,9 +319,9 @@ impl Import {
         let names =
             |key: &str| done[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(plain).collect::<Vec<_>>();
         let (signed, outdated) = (names("signed"), names("outdated"));
-        let mut lines = vec![format!("{} nodes signed", signed.len())];
+        let mut lines = vec![format!("{} signed", nodes(signed.len()))];
         if !outdated.is_empty() {
-            lines.push(format!("{} are gone or changed since: {}", outdated.len(), outdated.join(", ")));
+            lines.push(format!("left out, since they changed or are gone: {}", outdated.join(", ")));
         }
         if done["change"] == json!(true) {
             lines.push("the change of the key was taken: run `seedd countersign show`".to_owned());

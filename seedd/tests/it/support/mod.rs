@@ -15,4 +15,5 @@ pub mod medium;
 pub mod paired;
 #[path = "../../../../tests/shared/places.rs"]
 pub mod places;
+pub mod receiver;
 pub mod sites;
