@@ -1,10 +1,7 @@
 //! An external inventory that is asked before approval: what it answers, and that a dead one keeps nobody waiting.
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use cluster_seed::events::EventKind;

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cluster_seed::agent::ReportBody;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::events::{EventKind, Tone};
 use cluster_seed::held::{Held, HeldReply, LATE};

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster_seed::agent::ReportBody;
 use cluster_seed::events::EventKind;
 use cluster_seed::held::{Held, NextKey};
 use cluster_seed::identity::NodeIdentity;
-use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::ids::Hostname;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::people::Rights;
 use cluster_seed::seal::Sealed;

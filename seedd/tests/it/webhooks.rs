@@ -1,10 +1,9 @@
 //! Webhooks against a receiver that takes, refuses and checks.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use cluster_seed::events::EventKind;
