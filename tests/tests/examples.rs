@@ -223,7 +223,7 @@ fn the_api_examples_ask_for_routes_that_there_are() {
         // A request ends where the next one begins.
         for request in text.split(requests).skip(1) {
             let Some(url) = written(request, "url").find(|v| v.contains("/api/v1/")) else { continue };
-            let path = &url[url.find("/api/v1/").unwrap()..];
+            let path = url[url.find("/api/v1/").unwrap()..].split('?').next().unwrap();
             let method = written(request, "method").next().unwrap_or("GET").to_ascii_lowercase();
             assert!(described["paths"][path][&method].is_object(), "{method} {path}");
             let body = request.contains("request_body") || request.contains("body: {");

@@ -49,6 +49,22 @@ data "http" "nodes" {
   }
 }
 
+# A page has 200 nodes.
+data "http" "more_nodes" {
+  for_each = toset([for page in range(2, jsondecode(data.http.nodes.response_body).pages + 1) : tostring(page)])
+
+  url             = "${var.seed_pages}/api/v1/nodes?page=${each.key}"
+  ca_cert_pem     = local.ca
+  request_headers = local.headers
+
+  lifecycle {
+    postcondition {
+      condition     = self.status_code == 200
+      error_message = "The seed did not list its nodes: ${self.response_body}"
+    }
+  }
+}
+
 data "http" "plan" {
   url             = "${var.seed_pages}/api/v1/plan"
   ca_cert_pem     = local.ca
