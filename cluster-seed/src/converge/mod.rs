@@ -1,7 +1,7 @@
 //! Convergence: what the nodes of a role run after the fabric gate, in which order, and the messages about it.
 //!
 //! The operator's payload is a signed archive of Ansible roles ([`payload`]). A role of cluster.yaml names plays of it or of the
-//! platform ([`platform`]); [`role`] resolves that. The seed decides which node may go on ([`stage`]) and says so in a signed
+//! platform ([`platform`]); [`role`] resolves that. The seed counts the nodes ([`survey`]), decides which may go on ([`stage`]) and says so in a signed
 //! order ([`orders`]); the node asks for it over the control plane, runs its own plays and reports.
 
 pub mod role;
@@ -11,6 +11,8 @@ pub mod platform;
 pub mod payload;
 
 pub mod orders;
+
+pub mod survey;
 
 pub mod stage;
 

@@ -328,6 +328,35 @@ fn check_kubernetes(roles: &BTreeMap<String, RoleSpec>, name: &str, resolved: &R
     Ok(())
 }
 
+/// Roles in the order of their stages: each after those it names, otherwise by name.
+pub fn stages(roles: &BTreeMap<String, Resolved>) -> Vec<&str> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut open: BTreeSet<&str> = roles.keys().map(String::as_str).collect();
+    while !open.is_empty() {
+        let free =
+            open.iter().copied().find(|name| roles.get(*name).is_none_or(|r| r.after.iter().all(|a| !open.contains(a.as_str()))));
+        // The roles are checked, so there is no circle; if there were, its first name would be taken.
+        let Some(next) = free.or_else(|| open.first().copied()) else { break };
+        open.remove(next);
+        order.push(next);
+    }
+    order
+}
+
+/// Every role that comes before `role`.
+pub(super) fn upstream<'r>(roles: &'r BTreeMap<String, Resolved>, role: &str) -> BTreeSet<&'r str> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&str> = roles.get(role).map(|r| r.after.iter().map(String::as_str).collect()).unwrap_or_default();
+    while let Some(name) = open.pop() {
+        if let Some((key, resolved)) = roles.get_key_value(name)
+            && found.insert(key.as_str())
+        {
+            open.extend(resolved.after.iter().map(String::as_str));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 #[path = "role_tests.rs"]
 mod tests;

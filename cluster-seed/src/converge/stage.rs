@@ -8,46 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::orders::{Barrier, RunResult, SILENT};
-use super::role::Resolved;
-use crate::ids::{Digest, Hostname};
-
-/// What the nodes of a role have to have run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    pub revision: Digest,
-    pub attempt: u64,
-}
-
-/// What the seed knows of a live node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeView {
-    pub name: Hostname,
-    pub role: String,
-    /// It has passed the fabric gate.
-    pub ready: bool,
-    /// What it was allowed to run last.
-    pub granted: Option<Target>,
-    /// What it ran last, and the result.
-    pub ran: Option<(Target, RunResult)>,
-    /// A run of its plays has succeeded once.
-    pub converged: bool,
-    /// The checks of its plays passed in its last message.
-    pub healthy: bool,
-    /// Unix seconds of its last message; 0 if there was none.
-    pub seen: u64,
-}
-
-impl NodeView {
-    fn is_silent(&self, now: u64) -> bool {
-        now.saturating_sub(self.seen) > SILENT
-    }
-
-    fn has(&self, target: Target, result: RunResult) -> bool {
-        self.ran == Some((target, result))
-    }
-}
+use super::orders::{Barrier, RunResult};
+use super::role::{Resolved, upstream};
+use super::survey::{self, NodeView, Survey, Tally, Target};
+use crate::ids::Hostname;
 
 /// What an operator has stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +27,8 @@ pub struct Fleet<'a> {
     pub roles: &'a BTreeMap<String, Resolved>,
     pub targets: &'a BTreeMap<String, Target>,
     pub nodes: &'a [NodeView],
+    /// Made from these nodes and targets.
+    pub survey: &'a Survey,
     pub paused: &'a Paused,
     /// Unix seconds.
     pub now: u64,
@@ -115,50 +81,33 @@ impl Stand {
 }
 
 impl Fleet<'_> {
-    /// Roles in the order of their stages: each after those it names, otherwise by name.
-    pub fn stages(&self) -> Vec<&str> {
-        stages(self.roles)
-    }
-
-    fn members<'f>(&'f self, role: &'f str) -> impl Iterator<Item = &'f NodeView> + 'f {
-        self.nodes.iter().filter(move |n| n.role == role)
-    }
-
-    fn well(&self, node: &NodeView) -> bool {
-        node.converged && node.healthy && !node.is_silent(self.now)
+    fn tally(&self, role: &str) -> Tally {
+        self.survey.role(role).cloned().unwrap_or_default()
     }
 
     fn target(&self, role: &str) -> Option<Target> {
-        let plays = self.roles.get(role).is_some_and(|r| !r.plays.is_empty());
-        self.targets.get(role).copied().filter(|_| plays)
+        survey::target(self.roles, self.targets, role)
     }
 
     /// The role as a condition for others: healthy nodes of those that it has, at least its `count.min`.
     pub fn barrier(&self, role: &str) -> Barrier {
         let name = role.to_owned();
-        let total = self.members(role).count();
         if self.target(role).is_none() {
             return Barrier { name, open: true, detail: "nothing to run".to_owned() };
         }
         let min = self.roles.get(role).map_or(1, |r| r.count.min) as usize;
-        let well = self.members(role).filter(|n| self.well(n)).count();
+        let Tally { total, well, .. } = self.tally(role);
         Barrier { name, open: well >= min, detail: format!("{well} of {} healthy", total.max(min)) }
     }
 
-    fn failed_at_target(&self) -> impl Iterator<Item = &NodeView> {
-        self.nodes.iter().filter(|n| self.target(&n.role).is_some_and(|t| n.has(t, RunResult::Failed)))
-    }
-
-    /// Other nodes of the role that were allowed to run something, be it the target or what was the target before, and have not
-    /// finished. A silent one does not count: it may never come back.
-    fn running(&self, node: &NodeView) -> usize {
-        let open = |n: &&NodeView| n.granted.is_some() && n.granted != n.ran.map(|(target, _)| target);
-        self.members(&node.role).filter(open).filter(|n| n.name != node.name && !n.is_silent(self.now)).count()
+    fn find(&self, name: &Hostname) -> Option<(usize, &NodeView)> {
+        let index = self.survey.index(name)?;
+        Some((index, self.nodes.get(index)?))
     }
 
     /// Decides for one node. Nodes that are not in [`Fleet::nodes`] have nothing to run.
     pub fn decide(&self, name: &Hostname) -> Decision {
-        let Some(node) = self.nodes.iter().find(|n| n.name == *name) else { return Decision::Done };
+        let Some((index, node)) = self.find(name) else { return Decision::Done };
         let (Some(target), Some(role)) = (self.target(&node.role), self.roles.get(&node.role)) else { return Decision::Done };
         if node.has(target, RunResult::Ok) {
             return Decision::Done;
@@ -169,7 +118,7 @@ impl Fleet<'_> {
         if node.granted == Some(target) {
             return Decision::Running;
         }
-        let mut barriers = self.stopped(node);
+        let mut barriers = self.stopped(index, node);
         if node.converged {
             barriers.extend(self.before_change(node, role));
         } else {
@@ -178,15 +127,19 @@ impl Fleet<'_> {
         if barriers.iter().all(|b| b.open) { Decision::Go } else { Decision::Wait(barriers) }
     }
 
-    fn stopped(&self, node: &NodeView) -> Vec<Barrier> {
+    fn stopped(&self, index: usize, node: &NodeView) -> Vec<Barrier> {
         let mut barriers = Vec::new();
         if self.paused.all || self.paused.roles.contains(&node.role) {
             barriers.push(Barrier { name: "paused".to_owned(), open: false, detail: "paused by an operator".to_owned() });
         }
-        // A node that joins for the first time is stopped by its own role and by those before it only.
-        let before = upstream(self.roles, &node.role);
-        let counts = |n: &&NodeView| node.converged || n.role == node.role || before.contains(n.role.as_str());
-        if let Some(failed) = self.failed_at_target().filter(counts).find(|n| n.name != node.name) {
+        let failed = if node.converged {
+            self.survey.failed(index)
+        } else {
+            // A node that joins for the first time is stopped by its own role and by those before it only.
+            let before = upstream(self.roles, &node.role);
+            self.survey.failed_of(index, before.into_iter().chain([node.role.as_str()]))
+        };
+        if let Some(failed) = failed.and_then(|i| self.nodes.get(i)) {
             let detail = format!("the roll-out has stopped: {} failed", failed.name);
             barriers.push(Barrier { name: "stopped".to_owned(), open: false, detail });
         }
@@ -196,7 +149,7 @@ impl Fleet<'_> {
     fn before_first(&self, node: &NodeView, role: &Resolved) -> Vec<Barrier> {
         let named = |b: Barrier| Barrier { detail: format!("{}: {}", b.name, b.detail), ..b };
         let mut barriers: Vec<Barrier> = role.after.iter().map(|before| named(self.barrier(before))).collect();
-        let ready = self.members(&role.name).filter(|n| n.ready).count();
+        let Tally { ready, converged, .. } = self.tally(&role.name);
         let odd = !role.count.odd || ready % 2 == 1;
         let enough = ready >= role.count.min as usize;
         let detail = match (enough, odd) {
@@ -204,7 +157,7 @@ impl Fleet<'_> {
             _ => format!("{ready} of at least {} nodes of the role are ready", role.count.min),
         };
         barriers.push(Barrier { name: "count".to_owned(), open: node.ready && enough && odd, detail });
-        if self.members(&role.name).any(|n| n.converged) {
+        if converged > 0 {
             barriers.push(self.turn(node, role));
         }
         barriers
@@ -212,10 +165,8 @@ impl Fleet<'_> {
 
     fn before_change(&self, node: &NodeView, role: &Resolved) -> Vec<Barrier> {
         let mut barriers = Vec::new();
-        for earlier in self.stages().into_iter().take_while(|r| *r != role.name) {
-            let Some(goal) = self.target(earlier) else { continue };
-            let open = |n: &&NodeView| n.converged && !n.has(goal, RunResult::Ok);
-            let left = self.members(earlier).filter(open).count();
+        for earlier in self.survey.order().take_while(|r| *r != role.name) {
+            let left = self.tally(earlier).left;
             if left > 0 {
                 let detail = format!("{earlier}: {left} to be changed first");
                 barriers.push(Barrier { name: earlier.to_owned(), open: false, detail });
@@ -223,8 +174,8 @@ impl Fleet<'_> {
         }
         barriers.push(self.turn(node, role));
         // A node that is not healthy itself may need the change.
-        if self.well(node) {
-            let others = self.members(&role.name).filter(|n| n.name != node.name && n.converged && !self.well(n)).count();
+        if node.is_well(self.now) {
+            let others = self.tally(&role.name).ill;
             let open = others < role.max_unavailable as usize;
             let detail = format!("{others} other nodes of the role are not healthy, at most {} may be", role.max_unavailable - 1);
             barriers.push(Barrier { name: "available".to_owned(), open, detail });
@@ -233,14 +184,14 @@ impl Fleet<'_> {
     }
 
     fn turn(&self, node: &NodeView, role: &Resolved) -> Barrier {
-        let running = self.running(node);
+        let running = self.tally(&role.name).running - usize::from(node.is_running(self.now));
         let detail = format!("at most {} at a time, and {running} of the role are running", role.serial);
         Barrier { name: "turn".to_owned(), open: running < role.serial as usize, detail }
     }
 
     /// Where a node stands.
     pub fn stand(&self, name: &Hostname) -> Stand {
-        let Some(node) = self.nodes.iter().find(|n| n.name == *name) else { return Stand::Nothing };
+        let Some((_, node)) = self.find(name) else { return Stand::Nothing };
         let decision = self.decide(name);
         let silent = node.is_silent(self.now) && (node.seen > 0 || node.converged);
         match decision {
@@ -254,35 +205,6 @@ impl Fleet<'_> {
             Decision::Go | Decision::Wait(_) => Stand::Waiting,
         }
     }
-}
-
-/// Roles in the order of their stages: each after those it names, otherwise by name.
-pub fn stages(roles: &BTreeMap<String, Resolved>) -> Vec<&str> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut open: BTreeSet<&str> = roles.keys().map(String::as_str).collect();
-    while !open.is_empty() {
-        let free =
-            open.iter().copied().find(|name| roles.get(*name).is_none_or(|r| r.after.iter().all(|a| !open.contains(a.as_str()))));
-        // The roles are checked, so there is no circle; if there were, its first name would be taken.
-        let Some(next) = free.or_else(|| open.first().copied()) else { break };
-        open.remove(next);
-        order.push(next);
-    }
-    order
-}
-
-/// Every role that comes before `role`.
-fn upstream<'r>(roles: &'r BTreeMap<String, Resolved>, role: &str) -> BTreeSet<&'r str> {
-    let mut found = BTreeSet::new();
-    let mut open: Vec<&str> = roles.get(role).map(|r| r.after.iter().map(String::as_str).collect()).unwrap_or_default();
-    while let Some(name) = open.pop() {
-        if let Some((key, resolved)) = roles.get_key_value(name)
-            && found.insert(key.as_str())
-        {
-            open.extend(resolved.after.iter().map(String::as_str));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::converge::role::Count;
+use crate::converge::role::{Count, stages};
+use crate::ids::Digest;
 
 const NOW: u64 = 10_000;
 
@@ -49,12 +50,24 @@ impl World {
         World { roles, targets, nodes: nodes.iter().map(node).collect(), paused: Paused::default() }
     }
 
-    fn fleet(&self) -> Fleet<'_> {
-        Fleet { roles: &self.roles, targets: &self.targets, nodes: &self.nodes, paused: &self.paused, now: NOW }
+    fn of<T>(&self, ask: impl FnOnce(Fleet<'_>) -> T) -> T {
+        let survey = Survey::of(&self.roles, &self.targets, &self.nodes, NOW);
+        ask(Fleet {
+            roles: &self.roles,
+            targets: &self.targets,
+            nodes: &self.nodes,
+            survey: &survey,
+            paused: &self.paused,
+            now: NOW,
+        })
     }
 
     fn decide(&self, name: &str) -> Decision {
-        self.fleet().decide(&name.parse().unwrap())
+        self.of(|fleet| fleet.decide(&name.parse().unwrap()))
+    }
+
+    fn stand(&self, name: &str) -> Stand {
+        self.of(|fleet| fleet.stand(&name.parse().unwrap()))
     }
 
     fn goes(&self, name: &str) -> bool {
@@ -110,7 +123,7 @@ fn first_members_start_together_once_there_are_enough() {
     assert_eq!(w.waits_for("l1"), ["etcd"]);
     w.finish("e1", RunResult::Ok);
     w.finish("e2", RunResult::Ok);
-    assert_eq!(w.fleet().barrier("etcd").detail, "2 of 3 healthy");
+    assert_eq!(w.of(|fleet| fleet.barrier("etcd").detail), "2 of 3 healthy");
     assert!(!w.goes("l1"));
     w.finish("e3", RunResult::Ok);
     assert!(w.goes("l1"));
@@ -157,7 +170,7 @@ fn converged() -> World {
 #[test]
 fn a_change_goes_role_by_role_and_node_by_node() {
     let mut w = converged();
-    assert_eq!(w.fleet().stand(&"e1".parse().unwrap()), Stand::Outdated);
+    assert_eq!(w.stand("e1"), Stand::Outdated);
     assert_eq!(w.waits_for("l1"), ["etcd"]);
     w.grant("e1");
     assert_eq!(w.waits_for("e2"), ["turn"]);
@@ -212,6 +225,22 @@ fn a_failure_stops_every_change_and_another_attempt_goes_on() {
 }
 
 #[test]
+fn a_node_is_not_stopped_by_its_own_failure_but_names_that_of_another() {
+    let mut w = converged();
+    let said = |w: &World, name: &str| match w.decide(name) {
+        Decision::Wait(barriers) => barriers.into_iter().find(|b| b.name == "stopped").map(|b| b.detail),
+        _ => None,
+    };
+    w.finish("e2", RunResult::Failed);
+    assert_eq!(said(&w, "e1").as_deref(), Some("the roll-out has stopped: e2 failed"));
+    w.finish("e3", RunResult::Failed);
+    assert_eq!(said(&w, "l1").as_deref(), Some("the roll-out has stopped: e2 failed"), "the first of several");
+    // Another run of the role's change was asked for; e2 has not made it, and its own old failure is not at the target.
+    w.targets.get_mut("etcd").unwrap().attempt += 1;
+    assert_eq!(said(&w, "e2"), None);
+}
+
+#[test]
 fn a_failure_of_another_branch_does_not_keep_a_new_node_from_joining() {
     let mut w = World::new(vec![role("a", &[], 1, false), role("b", &[], 1, false)], &[("a1", "a"), ("b1", "b"), ("b2", "b")]);
     w.finish("a1", RunResult::Failed);
@@ -227,7 +256,7 @@ fn a_change_waits_for_the_health_of_the_others_but_reaches_the_ill() {
     assert_eq!(w.waits_for("e1"), ["available"]);
     assert!(w.goes("e3"), "the change may be what it needs");
     w.node("e3").seen = 0;
-    assert_eq!(w.fleet().stand(&"e3".parse().unwrap()), Stand::Silent);
+    assert_eq!(w.stand("e3"), Stand::Silent);
 }
 
 #[test]
@@ -246,7 +275,7 @@ fn a_role_without_plays_has_nothing_to_do_and_holds_nobody_up() {
     let mut w = three_and_lb();
     w.roles.get_mut("etcd").unwrap().plays.clear();
     assert_eq!(w.decide("e1"), Decision::Done);
-    assert_eq!(w.fleet().stand(&"e1".parse().unwrap()), Stand::Nothing);
+    assert_eq!(w.stand("e1"), Stand::Nothing);
     assert!(w.goes("l1"));
 }
 

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::orders::{Barrier, Member, Run, RunMode, RunResult};
 use cluster_seed::converge::role::{Resolved, resolve_all};
-use cluster_seed::converge::stage::{Decision, Fleet, NodeView, Paused, Stand, Target};
+use cluster_seed::converge::stage::{Decision, Fleet, Paused, Stand};
+use cluster_seed::converge::survey::{NodeView, Survey, Target};
 use cluster_seed::converge::{NODE_CHECKS, platform};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, Hostname};
@@ -56,6 +57,7 @@ pub struct Scene {
     /// Id and size of the payload in use.
     pub payload: Option<(Digest, u64)>,
     views: Vec<NodeView>,
+    survey: Survey,
     /// Networks of Kubernetes, if the site has it.
     kubernetes: Option<KubernetesSpec>,
     /// When a check run was asked for, by role.
@@ -87,6 +89,7 @@ impl Scene {
             checks: numbers(tx, setting::CONVERGE_CHECK)?,
             targets: BTreeMap::new(),
             views: Vec::new(),
+            survey: Survey::default(),
             kubernetes: spec.kubernetes(),
             roles,
             now,
@@ -99,11 +102,19 @@ impl Scene {
             }
         }
         scene.views = scene.nodes.iter().map(view).collect();
+        scene.survey = Survey::of(&scene.roles, &scene.targets, &scene.views, now);
         Ok(scene)
     }
 
     pub fn fleet(&self) -> Fleet<'_> {
-        Fleet { roles: &self.roles, targets: &self.targets, nodes: &self.views, paused: &self.paused, now: self.now }
+        Fleet {
+            roles: &self.roles,
+            targets: &self.targets,
+            nodes: &self.views,
+            survey: &self.survey,
+            paused: &self.paused,
+            now: self.now,
+        }
     }
 
     pub fn role_of(&self, node: &Converging) -> Option<&Resolved> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::converge::role;
 use cluster_seed::converge::stage::{Decision, Stand};
 use cluster_seed::ids::Digest;
 use serde::Serialize;
@@ -49,9 +50,8 @@ pub struct Node {
 
 /// Draws the plan up. `extras` says whether the extras of cluster.yaml were fetched.
 pub fn plan(scene: &Scene, spec: &ClusterSpec) -> Plan {
-    let fleet = scene.fleet();
     let mut stages = Vec::new();
-    for name in fleet.stages() {
+    for name in role::stages(&scene.roles) {
         let Some(role) = scene.roles.get(name) else { continue };
         let mut nodes: Vec<Node> = scene.nodes.iter().filter(|n| n.node.role == name).map(|n| node(scene, n)).collect();
         let planned = spec.spec.nodes.iter().filter(|n| n.role.value == name);

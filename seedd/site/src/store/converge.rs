@@ -2,7 +2,7 @@
 
 use cluster_seed::agent::GateCheck;
 use cluster_seed::converge::orders::{HeldBundle, Orders, RunReport};
-use cluster_seed::converge::stage::Target;
+use cluster_seed::converge::survey::Target;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::NodeId;
 use cluster_seed::seal::Sealed;

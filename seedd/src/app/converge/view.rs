@@ -1,7 +1,8 @@
 //! The site's convergence as the pages, the API and the command line show it.
 
 use cluster_seed::converge::orders::RunReport;
-use cluster_seed::converge::stage::{Decision, stages};
+use cluster_seed::converge::role::stages;
+use cluster_seed::converge::stage::Decision;
 use cluster_seed::seal::Sealed;
 use converge::accept::{AcceptReport, Verdict};
 use converge::fleet::Scene;
