@@ -671,3 +671,143 @@ dhcp-reservations-in = festgelegt in <a href="/settings">cluster.yaml</a>
 dhcp-no-reservations = Keine. Mit einer Reservierung erhält eine Maschine immer dieselbe Adresse.
 dhcp-leased = vergeben
 dhcp-not-leased = nicht vergeben
+
+## Audit log
+audit-title = Ereignisprotokoll
+audit-kept = Die Ereignisse { $n } bis { $x } sind gespeichert und über SHA-256 verkettet.
+audit-covered = { $n ->
+    [one] Der signierte Checkpoint umfasst die Ereignisse bis
+   *[other] Der neueste von { $n } signierten Checkpoints umfasst die Ereignisse bis
+}
+audit-no-checkpoint = Es gibt noch keinen signierten Checkpoint: Solange der Seed entsiegelt ist, wird jede Stunde einer signiert.
+audit-verify = Kette prüfen
+audit-sign = Checkpoint signieren
+audit-search = Ereignisse suchen
+audit-words = Wörter
+audit-who = Wer
+audit-machine-help = Hostname oder MAC-Adresse
+audit-since = Von (UTC)
+audit-until = Bis (UTC)
+audit-follow = Laufend aktualisieren
+audit-unfollow = Nicht mehr aktualisieren
+audit-jsonl = Als JSON Lines exportieren
+audit-syslog = Für syslog exportieren
+audit-clear = Suche zurücksetzen
+audit-events = Ereignisse
+audit-newest-first = die neuesten zuerst
+audit-none-so-far = Bisher nichts gefunden.
+audit-no-match = Kein Ereignis passt zur Suche.
+audit-time = Zeit
+audit-what = Was geschehen ist
+audit-text = Text
+audit-searched = { $n ->
+    [one] 1 Ereignis wurde durchsucht, zurück bis Ereignis { $x }.
+   *[other] { $n } Ereignisse wurden durchsucht, zurück bis Ereignis { $x }.
+}
+audit-newest = Neueste
+audit-older = Ältere Ereignisse
+audit-search-older = Ältere Ereignisse durchsuchen
+
+## One event
+audit-event = Ereignis { $n }
+audit-machine = Maschine { $n }
+audit-its-events = ihre Ereignisse
+audit-enrollment = Aufnahme
+audit-facts = Angaben, wie sie gehasht wurden
+audit-hash = Hash
+audit-hash-before = Vorheriger Hash
+audit-first = keiner: Dies ist das erste Ereignis
+audit-checkpoint = Checkpoint
+audit-signed = signiert
+audit-signed-over = über die Ereignisse bis { $n }, Hash
+audit-uncovered = noch von keinem signierten Checkpoint erfasst
+audit-event-before = Vorheriges Ereignis
+audit-event-after = Nächstes Ereignis
+
+## Settings
+settings-about = Eine einzige Datei beschreibt den Standort: cluster.yaml. Eine Änderung wird zuerst geprüft und verglichen. Sobald sie übernommen ist, liest der laufende Seed die Datei neu ein; er bleibt dabei entsiegelt. Die bisherige Datei bleibt als cluster.yaml.former erhalten.
+settings-overlaid = An diesem Ort gelten andere Werte für das Boot-Netz: siehe <a href="/site">Standort</a>.
+settings-refused = Die Datei wird abgelehnt
+settings-line = Zeile { $n }, Spalte { $x }
+settings-unchanged = Die Datei ist gültig und unverändert.
+settings-changes = Was sich ändert
+settings-numbers = Zeilennummern der neuen Datei
+settings-number = Zeile
+settings-change = Änderung
+settings-text = Text
+settings-removed = entfernt
+settings-added = hinzugefügt
+settings-left-out = Zeilen ausgelassen
+settings-nodes = Folgen für die Knoten
+settings-apply = Diese Änderungen übernehmen
+settings-edited = bearbeitet, nicht übernommen
+settings-check = Prüfen und vergleichen
+settings-discard = Änderungen verwerfen
+settings-lines = Die Datei mit Zeilennummern
+settings-lines-edited = Die bearbeitete Datei mit Zeilennummern
+
+## Documentation
+docs-about = Die Dokumente von Kubedos { $x } auf Englisch, in der Fassung dieses Builds. Sie sind auch ohne Netz verfügbar.
+docs-running = Einen Standort betreiben
+docs-reference = Referenz
+docs-plays = Plays der Plattform
+docs-background = Hintergrund
+docs-decisions = Entscheidungen
+docs-sections = Abschnitte dieses Kapitels
+
+## Join tokens
+join-token-title = Join-Token
+join-token-about = Eine Maschine mit einem Join-Token wird ohne Code zum Knoten. Token werden auf dem Seed erstellt und gesperrt: <code>seedd token</code>.
+join-token-agree-about = Maschinen dieser Rollen müssen von zwei Personen freigegeben werden. <strong>Stimmen Sie nur einem Token zu, das Sie erwarten</strong>: Es macht ohne weitere Rückfrage so viele Maschinen zu Knoten, wie es Verwendungen hat. Bis dahin warten Maschinen mit diesem Token.
+join-token-list = Token
+join-token-waiting = { $n ->
+    [one] 1 wartet auf eine zweite Person
+   *[other] { $n } warten auf eine zweite Person
+}
+join-token-none = Keine.
+join-token-one = Token
+join-token-names = Namen
+join-token-used = Verwendet
+join-token-uses = { $n } von { $x }
+join-token-until = Gültig bis
+join-token-created = Erstellt
+join-token-in-image = im Image { $x }
+join-token-agreed = Zustimmung von { $x }
+join-token-agree = Join-Token { $x } zustimmen
+join-token-valid = Gültig
+join-token-waits = Wartet auf eine zweite Person
+join-token-ended = nicht mehr gültig
+
+## Countersigning
+countersign-title = Gegenzeichnung
+countersign-problem = Problem
+countersign-about = Knoten nehmen einen neuen Knoten nur mit einer Signatur des Schlüssels an, der nicht auf diesem Seed liegt. So kann ein gestohlener Seed keinen hinzufügen. Zum Entfernen eines Knotens ist keine Signatur nötig.
+countersign-key = Schlüssel
+countersign-checked = Von den Knoten geprüft
+countersign-yes = ja
+countersign-no = nein
+countersign-not-yet = noch nicht: Zuerst braucht jeder Knoten in der Liste unten eine Signatur
+countersign-next = Nächster Schlüssel
+countersign-next-about = Er gilt, sobald er jeden Knoten in der Liste unten signiert hat.
+countersign-waiting = Warten auf eine Signatur
+countersign-count = { $n ->
+    [one] 1 Knoten
+   *[other] { $n } Knoten
+}
+countersign-none = Keine. Ein Knoten erscheint hier, nachdem seine Maschine freigegeben wurde.
+countersign-fingerprint = Fingerabdruck
+countersign-listed = In der Peer-Liste
+countersign-more = { $n ->
+    [one] Dazu kommt 1 weiterer; auch er ist in der Signaturanforderung enthalten.
+   *[other] Dazu kommen { $n } weitere; auch sie sind in der Signaturanforderung enthalten.
+}
+countersign-out = 1. Signaturanforderung zum Offline-Rechner bringen
+countersign-download = Signaturanforderung herunterladen
+countersign-there = Dort: <code>seedd countersign sign countersign-request.json --key DATEI</code>. Der Befehl zeigt Name, Rolle und Fingerabdruck jedes Knotens; die Konsole der Maschine zeigt denselben Fingerabdruck.
+countersign-answer = Antwort einlesen
+countersign-in = 2. Antwort zurückbringen
+countersign-file = Die dort geschriebene Datei
+countersign-text = oder ihr Inhalt
+countersign-import = Signaturen importieren
+countersign-may-not = Ein Operator oder Administrator kann Signaturen importieren.
+countersign-unset = Dieser Standort hat keinen Schlüssel zum Gegenzeichnen: Eine freigegebene Maschine kommt sofort in die Peer-Liste. Mit einem Schlüssel, der nicht auf dem Seed liegt, kann ein gestohlener Seed keine Knoten hinzufügen. <a href="/docs/countersigning">So richten Sie ihn ein</a>

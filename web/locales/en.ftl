@@ -667,3 +667,143 @@ dhcp-reservations-in = set in <a href="/settings">cluster.yaml</a>
 dhcp-no-reservations = None. A reservation gives a machine the same address every time.
 dhcp-leased = leased now
 dhcp-not-leased = not leased
+
+## Audit log
+audit-title = Audit log
+audit-kept = Events { $n } to { $x } are kept, chained by SHA-256.
+audit-covered = { $n ->
+    [one] The signed checkpoint covers events up to
+   *[other] The newest of { $n } signed checkpoints covers events up to
+}
+audit-no-checkpoint = There is no signed checkpoint yet: one is signed every hour while the seed is unsealed.
+audit-verify = Verify the chain
+audit-sign = Sign a checkpoint
+audit-search = Search events
+audit-words = Words
+audit-who = Who
+audit-machine-help = host name or MAC address
+audit-since = Since (UTC)
+audit-until = Until (UTC)
+audit-follow = Follow
+audit-unfollow = Stop following
+audit-jsonl = Export as JSON lines
+audit-syslog = Export for syslog
+audit-clear = Clear the search
+audit-events = Events
+audit-newest-first = newest first
+audit-none-so-far = Nothing found so far.
+audit-no-match = No event matches this search.
+audit-time = Time
+audit-what = What happened
+audit-text = Text
+audit-searched = { $n ->
+    [one] 1 event was searched, down to event { $x }.
+   *[other] { $n } events were searched, down to event { $x }.
+}
+audit-newest = Newest
+audit-older = Older events
+audit-search-older = Search older events
+
+## One event
+audit-event = Event { $n }
+audit-machine = Machine { $n }
+audit-its-events = its events
+audit-enrollment = Enrollment
+audit-facts = Facts as hashed
+audit-hash = Hash
+audit-hash-before = Hash before
+audit-first = none: this is the first event
+audit-checkpoint = Checkpoint
+audit-signed = signed
+audit-signed-over = over events up to { $n }, hash
+audit-uncovered = not covered by a signed checkpoint yet
+audit-event-before = Event before
+audit-event-after = Event after
+
+## Settings
+settings-about = The site is described by one file, cluster.yaml. A change is checked and compared first; the running seed reads the file as soon as it is applied and stays unsealed. The file that it replaces is kept as cluster.yaml.former.
+settings-overlaid = The boot network is overridden at this location: see <a href="/site">Site</a>.
+settings-refused = The file is refused
+settings-line = Line { $n }, column { $x }
+settings-unchanged = The file is valid and has no changes.
+settings-changes = What changes
+settings-numbers = Line numbers of the new file
+settings-number = Line
+settings-change = Change
+settings-text = Text
+settings-removed = removed
+settings-added = added
+settings-left-out = lines left out
+settings-nodes = What follows for the nodes
+settings-apply = Apply these changes
+settings-edited = edited, not applied
+settings-check = Check and compare
+settings-discard = Discard the changes
+settings-lines = The file with line numbers
+settings-lines-edited = The edited file with line numbers
+
+## Documentation
+docs-about = The documents of Kubedos { $x }, as they were when it was built. They need no network.
+docs-running = Running a site
+docs-reference = Reference
+docs-plays = Plays of the platform
+docs-background = Background
+docs-decisions = Decisions
+docs-sections = Sections of this chapter
+
+## Join tokens
+join-token-title = Join tokens
+join-token-about = A machine with a join token becomes a node without a code. Tokens are created and revoked on the seed: <code>seedd token</code>.
+join-token-agree-about = Two users have to approve machines of these roles. <strong>Agree only to a token that you expect</strong>: it makes nodes of as many machines as it has uses, without another question. Until then, machines with it wait.
+join-token-list = Tokens
+join-token-waiting = { $n ->
+    [one] 1 waiting for a second user
+   *[other] { $n } waiting for a second user
+}
+join-token-none = None.
+join-token-one = Token
+join-token-names = Names
+join-token-used = Used
+join-token-uses = { $n } of { $x }
+join-token-until = Until
+join-token-created = Created
+join-token-in-image = in image { $x }
+join-token-agreed = agreed by { $x }
+join-token-agree = Agree to join token { $x }
+join-token-valid = Valid
+join-token-waits = Waits for a second user
+join-token-ended = ended
+
+## Countersigning
+countersign-title = Countersigning
+countersign-problem = Problem
+countersign-about = Nodes take a new node only with a signature of the key that is kept off this seed, so that a stolen seed cannot add one. Nodes are removed without it.
+countersign-key = Key
+countersign-checked = Checked by nodes
+countersign-yes = yes
+countersign-no = no
+countersign-not-yet = not yet: the nodes below need a signature each first
+countersign-next = Next key
+countersign-next-about = It takes over once it has signed every node below.
+countersign-waiting = Waiting for a signature
+countersign-count = { $n ->
+    [one] 1 node
+   *[other] { $n } nodes
+}
+countersign-none = None. A node appears here after its machine was approved.
+countersign-fingerprint = Fingerprint
+countersign-listed = In the peer list
+countersign-more = { $n ->
+    [one] And 1 more, which is in the request.
+   *[other] And { $n } more, all of which are in the request.
+}
+countersign-out = 1. Take the request to the offline machine
+countersign-download = Download the request
+countersign-there = There: <code>seedd countersign sign countersign-request.json --key FILE</code>. It shows name, role and fingerprint of each node; the console of the machine shows the same fingerprint.
+countersign-answer = Bring an answer
+countersign-in = 2. Bring the answer back
+countersign-file = The file that it wrote
+countersign-text = or its text
+countersign-import = Import the signatures
+countersign-may-not = An operator or administrator can import signatures.
+countersign-unset = This site has no countersigning key: an approved machine enters the peer list at once. With a key that is kept off the seed, a stolen seed cannot add nodes. <a href="/docs/countersigning">How to begin</a>

@@ -2,6 +2,7 @@
 
 use crate::testing::client::{Answer, FORM, ask, cookie, get, site};
 use crate::testing::data::PENDING;
+use crate::testing::desk::BAD;
 
 async fn page(router: &axum::Router, path: &str, language: &str, more: &str) -> String {
     let cookies = format!("{}; {more}", cookie());
@@ -45,7 +46,7 @@ async fn every_theme_reaches_every_page() {
 }
 
 /// Pages with every text in both languages, the address and something of the German page.
-const TRANSLATED: [(&str, &str); 16] = [
+const TRANSLATED: [(&str, &str); 23] = [
     ("/", "Letzte Ereignisse"),
     ("/look", "Hoher Kontrast"),
     ("/machines", "Mit den ausgewählten Maschinen"),
@@ -62,9 +63,15 @@ const TRANSLATED: [(&str, &str); 16] = [
     ("/packages", "offline allein aus dem Snapshot"),
     ("/jobs", "Ein Seed führt"),
     ("/clock", "Uhr stellen"),
+    ("/audit", ">Ereignisprotokoll</h1>"),
+    ("/audit/1", ">Ereignis 1</h1>"),
+    ("/settings", ">Einstellungen</h1>"),
+    ("/docs", ">Einen Standort betreiben</h2>"),
+    ("/docs/countersigning", "aria-label=\"Abschnitte dieses Kapitels\""),
+    ("/join-tokens", ">Join-Token</h1>"),
+    ("/countersign", ">Gegenzeichnung</h1>"),
 ];
-const ENGLISH: [&str; 10] =
-    ["/plan", "/platform", "/charts", "/mesh", "/images", "/audit", "/site", "/settings", "/people", "/about"];
+const ENGLISH: [&str; 8] = ["/plan", "/platform", "/charts", "/mesh", "/images", "/site", "/people", "/about"];
 
 #[tokio::test]
 async fn the_language_of_a_page_is_the_one_that_it_says() {
@@ -169,6 +176,75 @@ async fn acts_on_many_are_confirmed_and_reported_in_german() {
         let text = ask(&router, "POST", "/machines/act", &headers, form(fields)).await.text();
         assert!(text.contains("<html lang=\"de\"") && text.contains(says), "{fields}: {text}");
     }
+}
+
+#[tokio::test]
+async fn records_are_translated_around_what_the_daemon_says() {
+    let (_, router) = site("");
+    for (path, says) in [
+        ("/audit", "Der neueste von 2 signierten Checkpoints umfasst die Ereignisse bis <a href=\"/audit/11\">"),
+        ("/audit", "class=\"text\"><span lang=\"en\">wrong code</span></td>"),
+        ("/audit?q=nowhere", ">Kein Ereignis passt zur Suche.<"),
+        ("/audit/1", "<div lang=\"en\"><dt>transaction</dt><dd>1a2b3c4d</dd></div>"),
+        ("/audit/1", "über die Ereignisse bis 11, Hash <code"),
+        ("/docs", "<ul class=\"plain\" lang=\"en\">"),
+        ("/docs/countersigning", "<article class=\"chapter\" lang=\"en\">"),
+        ("/join-tokens", ">1 von 20</td>"),
+        ("/join-tokens", "<span lang=\"en\">is used up</span></span><div class=\"sub\">Zustimmung von bob</div>"),
+        ("/countersign", "<li><span lang=\"en\">cluster.yaml has another key</span></li>"),
+        ("/countersign", "Warten auf eine Signatur <span class=\"sub\">1 Knoten</span>"),
+    ] {
+        let text = page(&router, path, "de", "").await;
+        assert!(text.contains(says), "{path}: {says} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_settings_is_compared_and_refused_in_german() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    let send = async |text: &str| {
+        let form = format!("csrf={}&tag=x&text={text}", crate::auth::csrf(crate::testing::TOKEN));
+        ask(&router, "POST", "/settings", &headers, form).await
+    };
+    let compared = send("kind%3A+Other").await;
+    assert_eq!(compared.status, 200);
+    let text = compared.text();
+    for part in [
+        ">Was sich ändert</h2>",
+        "<span class=\"hidden\">entfernt</span>",
+        "<span class=\"hidden\">hinzugefügt</span>",
+        "<pre class=\"plan\" lang=\"en\">0 nodes would run their plays</pre>",
+        ">Diese Änderungen übernehmen<",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let refused = send(&format!("one%0D%0A{BAD}")).await;
+    assert_eq!(refused.status, 422);
+    let text = refused.text();
+    assert!(text.contains(">Die Datei wird abgelehnt</h2>"), "{text}");
+    assert!(text.contains(">Zeile 2, Spalte 7</a>: <span lang=\"en\">unknown kind</span>"), "{text}");
+}
+
+#[tokio::test]
+async fn the_password_is_asked_for_again_in_german() {
+    let (_, router) = site("");
+    let stale = "stale-administrator";
+    let cookie = format!("kubedos_session={stale}");
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    let send = async |more: &str| {
+        let form = format!("csrf={}&tag=x&text=kind{more}", crate::auth::csrf(stale));
+        ask(&router, "POST", "/settings/apply", &headers, form).await
+    };
+    let asked = send("").await;
+    assert_eq!(asked.status, 403);
+    let text = asked.text();
+    assert!(text.contains("<html lang=\"de\"") && text.contains("<h1>Geben Sie Ihr Passwort erneut ein</h1>"), "{text}");
+    assert!(text.contains(">Weiter</button>") && !text.contains("lang=\"en\""), "{text}");
+    let wrong = send("&again-password=guess").await;
+    assert_eq!(wrong.status, 403);
+    assert!(wrong.text().contains("Fehler: <span lang=\"en\">"), "{}", wrong.text());
 }
 
 #[tokio::test]

@@ -14,12 +14,13 @@ use super::work::Work;
 use crate::api::{Actor, ApiError, AuditPage, AuditState, CheckpointView, EventView, OperatorApi};
 use crate::auth::{Change, ChangeForm, NoPage, PageFor, Session, may};
 use crate::call::App;
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
 use crate::error::Failure;
 use crate::export::export;
 use crate::extract::Named;
 use crate::headers::RequestId;
 use crate::search::Search;
+use crate::words::Lang;
 
 /// Events on a page.
 const ROWS: u32 = 50;
@@ -38,12 +39,12 @@ struct Event {
 }
 
 impl Event {
-    fn of(event: &EventView, names: &std::collections::BTreeMap<i64, String>, now: u64) -> Self {
+    fn of(lang: Lang, event: &EventView, names: &std::collections::BTreeMap<i64, String>, now: u64) -> Self {
         let name = |id: i64| names.get(&id).map_or_else(|| format!("#{id}"), |n| clean(n));
         Event {
             id: event.id,
             iso: iso(event.at / 1000),
-            when: ago(now, event.at / 1000),
+            when: ago_in(lang, now, event.at / 1000),
             kind: clean(&event.kind),
             tone: tone(&event.kind),
             text: clean(&event.text),
@@ -69,8 +70,8 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn of(c: &CheckpointView, now: u64) -> Self {
-        Checkpoint { event: c.event, hash: clean(&c.hash), iso: iso(c.at), ago: ago(now, c.at) }
+    fn of(lang: Lang, c: &CheckpointView, now: u64) -> Self {
+        Checkpoint { event: c.event, hash: clean(&c.hash), iso: iso(c.at), ago: ago_in(lang, now, c.at) }
     }
 }
 
@@ -133,8 +134,9 @@ fn template(
     state: &AuditState,
     refusal: Option<Refusal>,
 ) -> Page {
+    let lang = shell.lang;
     let follow = search.follow.is_some() && search.before.is_none();
-    let work = state.verification.as_ref().map(|j| Work::of(j, now, "/audit/stop"));
+    let work = state.verification.as_ref().map(|j| Work::of_in(lang, j, now, "/audit/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     shell.refresh = if busy { Some(super::site::REFRESH) } else { follow.then_some(FOLLOW) };
     let before = found.next.map(|n| n.to_string());
@@ -142,11 +144,11 @@ fn template(
     let stopped = found.next.filter(|_| found.events.len() < ROWS as usize).map(|n| (n, found.read));
     Page {
         kinds: kinds(),
-        events: found.events.iter().map(|e| Event::of(e, &found.machines, now)).collect(),
+        events: found.events.iter().map(|e| Event::of(lang, e, &found.machines, now)).collect(),
         proof: Proof {
             newest: state.newest,
             oldest: state.oldest,
-            checkpoint: state.checkpoint.as_ref().map(|c| Checkpoint::of(c, now)),
+            checkpoint: state.checkpoint.as_ref().map(|c| Checkpoint::of(lang, c, now)),
             checkpoints: state.checkpoints,
         },
         own: link(search, &[("before", &here), ("follow", if follow { "1" } else { "" })]),
@@ -184,7 +186,7 @@ async fn show_page(
         Err(failure) => (AuditPage::default(), Some(Refusal::of(failure)?)),
     };
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Audit log", &overview, id, Some(session));
+    let mut shell = Shell::new("Audit log", &overview, id, Some(session)).translated("audit-title");
     shell.event = newest;
     page(status, &template(shell, overview.clock, search, &found, &state, refusal))
 }
@@ -254,7 +256,6 @@ pub(crate) async fn stop(
 #[template(path = "audit_event.html")]
 struct EventPage {
     shell: Shell,
-    id: i64,
     iso: String,
     ago: String,
     kind: String,
@@ -282,11 +283,13 @@ pub(crate) async fn event(
     let found = app.call(move |api| api.audit_event(number)).await?;
     let now = overview.clock;
     let one = &found.event;
+    let mut shell = Shell::new(&format!("Event {}", one.id), &overview, &id, Some(&session)).in_language();
+    shell.title = shell.n("audit-event", one.id);
+    let lang = shell.lang;
     let template = EventPage {
-        shell: Shell::new(&format!("Event {}", one.id), &overview, &id, Some(&session)),
-        id: one.id,
+        shell,
         iso: iso(one.at / 1000),
-        ago: ago(now, one.at / 1000),
+        ago: ago_in(lang, now, one.at / 1000),
         kind: clean(&one.kind),
         tone: tone(&one.kind),
         text: clean(&one.text),
@@ -299,7 +302,7 @@ pub(crate) async fn event(
         previous_hash: clean(&found.previous_hash),
         previous: found.previous,
         next: found.next,
-        checkpoint: found.checkpoint.as_ref().map(|c| Checkpoint::of(c, now)),
+        checkpoint: found.checkpoint.as_ref().map(|c| Checkpoint::of(lang, c, now)),
     };
     Ok(page(StatusCode::OK, &template)?)
 }

@@ -38,6 +38,8 @@ struct Page {
     next: Option<String>,
     problem: Option<String>,
     waiting: Vec<Waiting>,
+    /// How many wait, and how many of them are not shown.
+    count: usize,
     more: usize,
     /// As it was typed.
     text: String,
@@ -54,6 +56,7 @@ fn template(shell: Shell, view: CountersignView, refusal: Option<Refusal>, text:
         shell,
         refusal,
         waiting: shown.collect(),
+        count: view.waiting.len(),
         more: view.waiting.len().saturating_sub(MAX_SHOWN),
         key: view.key,
         is_checked: view.checked,
@@ -74,7 +77,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.countersign()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Countersigning", &overview, id, Some(session));
+    let mut shell = Shell::new("Countersigning", &overview, id, Some(session)).translated("countersign-title");
     shell.event = newest;
     page(status, &template(shell, view, refusal, text))
 }

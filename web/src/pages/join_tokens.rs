@@ -16,6 +16,7 @@ use crate::call::App;
 use crate::dates::iso;
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 struct Row {
     id: String,
@@ -28,28 +29,34 @@ struct Row {
     agreed: String,
     image: String,
     waits: bool,
-    /// Word and colour.
-    state: (String, &'static str),
+    /// Colour and word of the state.
+    tone: &'static str,
+    word: String,
+    /// In place of the word: why it ended, as the daemon says it.
+    why: Option<String>,
 }
 
 impl Row {
-    fn of(t: &JoinTokenView, now: u64) -> Self {
+    fn of(lang: Lang, t: &JoinTokenView, now: u64) -> Self {
+        let (tone, word) = match t.state {
+            JoinTokenState::Valid => ("good", "join-token-valid"),
+            JoinTokenState::Waiting => ("wait", "join-token-waits"),
+            JoinTokenState::Ended => ("idle", "join-token-ended"),
+        };
         Row {
             id: t.id.to_string(),
             role: clean(&t.role),
             name: clean(&t.name),
-            uses: format!("{} of {}", t.used, t.uses),
+            uses: lang.with("join-token-uses", &[("n", t.used.into()), ("x", (&t.uses.to_string()).into())]),
             until: iso(t.expires),
-            created: Moment::new(now, t.created),
+            created: Moment::of(lang, now, t.created),
             creator: clean(&t.creator),
             agreed: t.agreed.as_deref().map(clean).unwrap_or_default(),
             image: t.image.as_deref().map(clean).unwrap_or_default(),
             waits: t.state == JoinTokenState::Waiting,
-            state: match t.state {
-                JoinTokenState::Valid => ("Valid".to_owned(), "good"),
-                JoinTokenState::Waiting => ("Waits for a second user".to_owned(), "wait"),
-                JoinTokenState::Ended => (t.why.as_deref().map_or_else(|| "ended".to_owned(), clean), "idle"),
-            },
+            tone,
+            word: lang.t(word),
+            why: t.why.as_deref().filter(|_| t.state == JoinTokenState::Ended).map(clean),
         }
     }
 }
@@ -72,10 +79,11 @@ async fn show_page(
     let overview = overview(app).await?;
     let tokens = app.call(|api| api.join_tokens()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut tokens: Vec<Row> = tokens.iter().rev().map(|t| Row::of(t, overview.clock)).collect();
+    let shell = Shell::new("Join tokens", &overview, id, Some(session)).translated("join-token-title");
+    let mut tokens: Vec<Row> = tokens.iter().rev().map(|t| Row::of(shell.lang, t, overview.clock)).collect();
     tokens.sort_by_key(|t| !t.waits);
     let waiting = tokens.iter().filter(|t| t.waits).count();
-    page(status, &Page { shell: Shell::new("Join tokens", &overview, id, Some(session)), refusal, tokens, waiting })
+    page(status, &Page { shell, refusal, tokens, waiting })
 }
 
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {

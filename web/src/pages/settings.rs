@@ -14,24 +14,25 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::text::is_tricky;
+use crate::words::Lang;
 
 /// A line of a difference.
 struct Diff {
     class: &'static str,
     sign: &'static str,
     /// For those who do not see the sign.
-    word: &'static str,
+    word: String,
     number: String,
     text: String,
 }
 
 impl Diff {
-    fn of(line: &DiffLine) -> Self {
+    fn of(lang: Lang, line: &DiffLine) -> Self {
         let (class, sign, word) = match line.change {
-            DiffChange::Same => ("same", " ", ""),
-            DiffChange::Removed => ("removed", "\u{2212}", "removed"),
-            DiffChange::Added => ("added", "+", "added"),
-            DiffChange::Gap => ("gap", "\u{22ef}", "lines left out"),
+            DiffChange::Same => ("same", " ", String::new()),
+            DiffChange::Removed => ("removed", "\u{2212}", lang.t("settings-removed")),
+            DiffChange::Added => ("added", "+", lang.t("settings-added")),
+            DiffChange::Gap => ("gap", "\u{22ef}", lang.t("settings-left-out")),
         };
         let number = line.new.or(line.old).map(|n| n.to_string()).unwrap_or_default();
         Diff { class, sign, word, number, text: whole(&line.text) }
@@ -87,6 +88,7 @@ fn template(
     check: Option<SettingsCheck>,
     refusal: Option<Refusal>,
 ) -> Page {
+    let lang = shell.lang;
     let text = typed.unwrap_or(&view.text);
     let checked = check.is_some();
     let SettingsCheck { problems, diff, plan } = check.unwrap_or_default();
@@ -104,7 +106,7 @@ fn template(
             .iter()
             .map(|p| Problem { line: p.line, column: p.column, message: clean(&p.message), hint: p.hint.as_deref().map(clean) })
             .collect(),
-        diff: diff.iter().map(Diff::of).collect(),
+        diff: diff.iter().map(|line| Diff::of(lang, line)).collect(),
         plan: whole(&plan),
     }
 }
@@ -121,7 +123,7 @@ async fn show_page(app: &App, id: &RequestId, session: &Session, shown: Shown<'_
     let overview = overview(app).await?;
     let actor = session.actor().clone();
     let view = app.call(move |api| api.settings(&actor)).await?;
-    let shell = Shell::new("Settings", &overview, id, Some(session));
+    let shell = Shell::new("Settings", &overview, id, Some(session)).translated("nav-settings");
     let (mut status, refusal) = shown.refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     if shown.check.as_ref().is_some_and(|c| !c.problems.is_empty()) && refusal.is_none() {
         status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -21,7 +21,7 @@ use render::{render, title};
 /// Longest name of a chapter, in bytes.
 const MAX_NAME: usize = 128;
 
-/// A part of the index: its heading, and the address and title of each chapter.
+/// A part of the index: the key of its heading, and the address and title of each chapter.
 struct Part {
     title: &'static str,
     chapters: Vec<(&'static str, String)>,
@@ -55,11 +55,11 @@ fn parts() -> Vec<Part> {
         CHAPTERS.iter().map(|(n, _)| *n).filter(|n| fits(n) && !named(n)).map(|n| (n, title_of(n))).collect()
     };
     vec![
-        Part { title: "Running a site", chapters: listed(RUNNING) },
-        Part { title: "Reference", chapters: listed(REFERENCE) },
-        Part { title: "Plays of the platform", chapters: others(&|n| n.starts_with("platform/")) },
-        Part { title: "Background", chapters: others(&|n| !n.contains('/')) },
-        Part { title: "Decisions", chapters: others(&|n| n.starts_with("adr/")) },
+        Part { title: "docs-running", chapters: listed(RUNNING) },
+        Part { title: "docs-reference", chapters: listed(REFERENCE) },
+        Part { title: "docs-plays", chapters: others(&|n| n.starts_with("platform/")) },
+        Part { title: "docs-background", chapters: others(&|n| !n.contains('/')) },
+        Part { title: "docs-decisions", chapters: others(&|n| n.starts_with("adr/")) },
     ]
 }
 
@@ -86,7 +86,7 @@ struct Chapter {
 
 pub(crate) async fn index(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     let overview = overview(&app).await?;
-    let shell = Shell::new("Documentation", &overview, &id, Some(&session));
+    let shell = Shell::new("Documentation", &overview, &id, Some(&session)).translated("foot-docs");
     Ok(page(StatusCode::OK, &Index { shell, parts: parts() })?)
 }
 
@@ -98,7 +98,8 @@ pub(crate) async fn chapter(
 ) -> Result<Response, NoPage> {
     let text = Some(name.as_str()).filter(|n| n.len() <= MAX_NAME).and_then(find).ok_or_else(Failure::not_found)?;
     let overview = overview(&app).await?;
-    let shell = Shell::new(&title(text), &overview, &id, Some(&session));
+    // The frame and what leads on are in the visitor's language, the chapter is English.
+    let shell = Shell::new(&title(text), &overview, &id, Some(&session)).in_language();
     let known: BTreeMap<&str, &str> = CHAPTERS.iter().copied().collect();
     let (html, sections) = render(&name, text, &|chapter| known.contains_key(chapter));
     Ok(page(StatusCode::OK, &Chapter { shell, html, sections })?)
