@@ -7,15 +7,17 @@
     if (csrf) headers["X-CSRF-Token"] = csrf;
     const response = await fetch(url, { method: "POST", body: JSON.stringify(body), headers, credentials: "same-origin", cache: "no-store" });
     const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error([answer.error, answer.hint].filter(Boolean).join(": ") || "the seed did not answer");
+    if (!response.ok) {
+      const said = [answer.error, answer.hint].filter(Boolean).join(": ");
+      throw Object.assign(new Error(said), { said: said !== "" });
+    }
     return answer;
   };
   // A passkey belongs to a name; under an address there is none.
   const at = (name, line) => {
     if (name === location.hostname) return;
     const port = location.port ? ":" + location.port : "";
-    const text = line.dataset.elsewhere || "Passkeys work at {} only, with a certificate that this browser trusts";
-    throw new Error(text.replace("{}", `https://${name}${port}/`));
+    throw new Error(line.dataset.elsewhere.replace("{}", `https://${name}${port}/`));
   };
   const on = (id, work) => {
     const button = document.getElementById(id);
@@ -26,7 +28,9 @@
       button.disabled = true;
       line.textContent = "";
       try { await work(button, line); } catch (error) {
-        line.textContent = error.name === "NotAllowedError" ? line.dataset.none || "No passkey was used." : error.message;
+        // What the seed says is in English.
+        line.lang = error.said ? "en" : document.documentElement.lang;
+        line.textContent = error.name === "NotAllowedError" ? line.dataset.none : error.message || line.dataset.silent;
       }
       button.disabled = false;
     });

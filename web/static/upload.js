@@ -7,7 +7,12 @@
   const TRIES = 8;
   const input = box.querySelector("input[type=file]");
   const line = box.querySelector("[data-said]");
-  const say = (text) => { line.textContent = text; };
+  // What the seed says is in English; the rest is on the page, in its language.
+  const say = (text, said) => {
+    line.lang = said ? "en" : document.documentElement.lang;
+    line.textContent = text;
+  };
+  const words = (key, what) => box.dataset[key].replace("{}", () => what);
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
   const ask = async (method, url, body) => {
@@ -27,16 +32,16 @@
           const held = await ask("GET", url);
           at = held.status === 200 ? held.answer.size : 0;
           if (at > file.size) {
-            throw Object.assign(new Error(`${file.name}: the seed already has another file with this name; delete it first`), { final: true });
+            throw Object.assign(new Error(words("other", file.name)), { final: true });
           }
           if (at === file.size) return;
         }
         const piece = file.slice(at, at + PIECE);
         const { status, answer } = await ask("PUT", `${url}?at=${at}&total=${file.size}`, piece);
         if (status === 409) { at = null; failed += 1; } else if (status !== 200) {
-          const why = answer.error || `the seed answered ${status}`;
+          const said = [answer.error, answer.hint].filter(Boolean).join(": ");
           // Busy for a moment: retry. Anything else is final.
-          if (status !== 503 && status !== 429) throw Object.assign(new Error(why + (answer.hint ? `: ${answer.hint}` : "")), { final: true });
+          if (status !== 503 && status !== 429) throw Object.assign(new Error(said || words("status", String(status))), { final: true, said: said !== "" });
           failed += 1;
         } else {
           at = answer.size;
@@ -48,8 +53,8 @@
         failed += 1;
         at = null;
       }
-      if (failed > TRIES) throw new Error(`${file.name}: the seed does not answer; select the file again to resume`);
-      if (failed > 0) { say(`${file.name}: retrying`); await wait(1000 * failed); }
+      if (failed > TRIES) throw new Error(words("silent", file.name));
+      if (failed > 0) { say(words("retry", file.name)); await wait(1000 * failed); }
     }
   };
 
@@ -59,12 +64,12 @@
       for (const file of input.files) {
         say(`${file.name}: 0 %`);
         await send(file);
-        say(`${file.name} uploaded`);
+        say(words("done", file.name));
       }
       // Reload: the seed knows which files can be imported.
       location.assign("/site");
     } catch (error) {
-      say(error.message);
+      say(error.message, error.said);
     } finally {
       input.disabled = false;
     }

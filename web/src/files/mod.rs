@@ -28,6 +28,8 @@ use tokio_util::io::ReaderStream;
 use crate::dates::{http_date, seconds};
 use crate::error::Failure;
 use crate::limits::{FILE_BUFFER, MAX_LISTING};
+use crate::look::Look;
+use crate::words::Lang;
 use etag::{Answer, Validators, decide};
 use handover::{Opened, Sendable, Wanted};
 use safe_path::{SafePath, encode};
@@ -71,9 +73,12 @@ static LISTING_POLICY: OnceLock<String> = OnceLock::new();
 #[template(path = "listing.html")]
 struct Listing<'a> {
     style: &'static str,
+    lang: Lang,
     path: String,
     top: bool,
     entries: &'a [Entry],
+    /// How many are shown, in words.
+    count: String,
     cut: bool,
 }
 
@@ -100,7 +105,7 @@ pub(crate) async fn below(root: Utf8PathBuf, path: SafePath, shown: &str, wanted
     let (directory, top) = (path.directory, path.names.is_empty());
     match blocking(move || within(&root, &path)).await? {
         Some(found @ Found::File { .. }) if !directory => send(found, kind, Keep::Revalidate, wanted),
-        Some(Found::Directory(entries)) if directory => listing(shown, top, &entries),
+        Some(Found::Directory(entries)) if directory => listing(Look::of(&wanted.headers).lang, shown, top, &entries),
         Some(Found::Directory(_)) => Ok((StatusCode::MOVED_PERMANENTLY, [(LOCATION, format!("{shown}/"))]).into_response()),
         _ => Err(Failure::not_found()),
     }
@@ -186,10 +191,11 @@ fn list(root: &Utf8Path, path: &Utf8Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn listing(shown: &str, top: bool, entries: &[Entry]) -> Result<Response, Failure> {
+fn listing(lang: Lang, shown: &str, top: bool, entries: &[Entry]) -> Result<Response, Failure> {
     let cut = entries.len() > MAX_LISTING;
     let entries = &entries[..entries.len().min(MAX_LISTING)];
-    let page = Listing { style: LISTING_STYLE, path: shown.to_owned(), top, entries, cut };
+    let count = lang.with("listing-count", &[("n", entries.len().into())]);
+    let page = Listing { style: LISTING_STYLE, lang, path: shown.to_owned(), top, entries, count, cut };
     let html = page.render().map_err(|e| Failure::internal(format!("writing a listing: {e}")))?;
     let policy = LISTING_POLICY.get_or_init(|| {
         let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(LISTING_STYLE));

@@ -237,6 +237,22 @@ async fn directories_can_be_read_by_people() {
 }
 
 #[tokio::test]
+async fn a_listing_is_in_the_browsers_language() {
+    let s = site();
+    for (language, path, parts) in [
+        ("en", "/darksite/current/dists/", ["<html lang=\"en\">", "<caption>2 entries</caption>", ">Modified (UTC)<"]),
+        ("en", "/darksite/current/dists/trixie/", ["<html lang=\"en\">", "<caption>1 entry</caption>", ">Bytes<"]),
+        ("de", "/darksite/current/dists/", ["<html lang=\"de\">", "<caption>2 Einträge</caption>", ">Geändert (UTC)<"]),
+        ("de", "/darksite/current/dists/trixie/", ["<html lang=\"de\">", "<caption>1 Eintrag</caption>", ">Bytes<"]),
+    ] {
+        let text = get(&s.router, path, &[("accept-language", language)]).await.text();
+        for part in parts {
+            assert!(text.contains(part), "{language} {path}: {part}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn extras_and_proofs_have_fixed_places() {
     let s = site();
     assert_eq!(get(&s.router, "/darksite/extras/files/a", &[]).await.status, 404);

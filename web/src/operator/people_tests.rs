@@ -75,7 +75,9 @@ async fn users_are_added_and_refusals_keep_what_was_typed() {
     ] {
         let page = post(&router, TOKEN, "/people/users/add", fields).await.text();
         assert!(
-            page.contains(says) && page.contains("value=\"e ve\"") && page.contains("<option selected>operator</option>"),
+            page.contains(says)
+                && page.contains("value=\"e ve\"")
+                && page.contains("<option value=\"operator\" selected>operator</option>"),
             "{page}"
         );
     }
@@ -86,6 +88,58 @@ async fn users_are_added_and_refusals_keep_what_was_typed() {
     assert!(!mock.state().changes.contains(&"remove_user"));
     let own = post(&router, TOKEN, "/people/password", "old=wrong&password=a&password2=a").await;
     assert!(own.status == 403 && own.text().contains("wrong password"));
+}
+
+/// What a page marks as English, without elements inside.
+pub(super) fn english(html: &str) -> Vec<&str> {
+    let main = html.split_once("<main").unwrap().1;
+    main.split(" lang=\"en\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_german_page_names_rights_in_german_and_marks_scopes_as_english() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let text = get(&router, "/people", &[("cookie", &cookie), ("accept-language", "de")]).await.text();
+    for part in [
+        "Benutzerkonten · ",
+        "<h1>Benutzerkonten</h1>",
+        "Sie sind <b>ada</b>. Ihre Rechte: Administrator.",
+        "<option value=\"viewer\">Leserechte</option>",
+        "aria-label=\"Sitzung von ada unter 10.44.0.9 beenden, verwendet vor 2 min\">Beenden<",
+        "aria-label=\"Token backup von bob sperren\"",
+        "aria-label=\"Passkey laptop von ada entfernen\"",
+        "data-label=\"Zuletzt verwendet\" class=\"nw\">nie<",
+        "Geben Sie zur Bestätigung <b>bob</b> ein",
+        "höchstens 365",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let scopes = ["read", "audit", "approve", "power", "converge", "build", "administer"];
+    assert_eq!(english(&text), [&["read, power"][..], &scopes[..]].concat());
+}
+
+#[tokio::test]
+async fn answers_to_the_forms_of_people_are_german() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    for (path, fields, parts) in [
+        ("/people/password", "old=correct+horse&password=a&password2=a", ["id=\"done\"", "Ihr Passwort wurde geändert."]),
+        ("/people/tokens/create", "name=backup&days=30&read=1", [">API-Token backup<", "Kopieren Sie es jetzt"]),
+        ("/people/passkeys/create", "name=lab", [">Passkey lab<", "data-silent=\"Der Seed hat nicht geantwortet.\""]),
+        (
+            "/people/users/add",
+            "user=eve&password=a&password2=b&rights=operator",
+            ["Fehler: <span lang=\"en\">the passwords do not match</span>", "value=\"operator\" selected>Operator<"],
+        ),
+    ] {
+        let text = ask(&router, "POST", path, &headers, format!("csrf={}&{fields}", csrf(TOKEN))).await.text();
+        assert!(text.contains("<html lang=\"de\""), "{path}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{path}: {part}: {text}");
+        }
+    }
 }
 
 #[tokio::test]

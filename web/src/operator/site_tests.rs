@@ -1,5 +1,7 @@
 //! The site page, and capsules as files.
 
+use super::people_tests::english;
+use crate::api::SeedMode;
 use crate::auth::csrf;
 use crate::limits::MAX_PIECE;
 use crate::testing::client::{FORM, ask, cookie, get, operator, site};
@@ -20,9 +22,42 @@ async fn the_page_shows_work_capsules_and_the_way_to_the_other_seed() {
     assert_eq!(stopped.status, 303);
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
     assert!(text.contains("Stopped") && text.contains("capsule exported") && !text.contains("data-poll"), "{text}");
-    mock.state().site.mode = crate::api::SeedMode::Active;
+    mock.state().site.mode = SeedMode::Active;
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
     assert!(!text.contains("Promote this seed"), "an active seed is not promoted");
+}
+
+#[tokio::test]
+async fn the_german_page_marks_what_the_daemon_says_as_english() {
+    let (mock, router) = site("");
+    let cookie = cookie();
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    let drill = mock.state().site.drills[0].text.clone();
+    let text = get(&router, "/site", &headers[1..]).await.text();
+    for part in [
+        "<h1>Standort und Wiederherstellung</h1>",
+        "Standby: liefert nur diese Seiten aus, bis er aktiviert wird, Epoche 2",
+        "Kapsel wird exportiert",
+        "25% · 3.00 MiB von 12.0 MiB",
+        "30 % hochgeladen",
+        "class=\"nw\">vor 60 min<",
+        "<option value=\"650M\">in Teile von 650 MiB (CD)</option>",
+        "data-done=\"{} hochgeladen\"",
+        "NAME?at=0&amp;total=SIZE",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(english(&text), ["writing the capsule", "there is no lab on this machine", drill.as_str()]);
+    for (mode, shown) in [(SeedMode::Active, "aktiv: gibt Maschinen frei"), (SeedMode::Fenced, "abgelöst: Ein anderer Seed")] {
+        mock.state().site.mode = mode;
+        mock.state().site.no_drill = None;
+        let text = get(&router, "/site", &headers[1..]).await.text();
+        assert!(text.contains(shown) && !text.contains(">Diesen Seed aktivieren<"), "{text}");
+        assert_eq!(text.contains(">Übung starten<"), mode == SeedMode::Active, "{text}");
+    }
+    let body = format!("csrf={}&recipient=age1x&passphrase=wrong", csrf(TOKEN));
+    let refused = ask(&router, "POST", "/site/export", &headers, body).await.text();
+    assert!(refused.contains("Fehler: <span lang=\"en\">the passphrase is wrong</span>"), "{refused}");
 }
 
 #[tokio::test]

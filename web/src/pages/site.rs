@@ -13,18 +13,19 @@ use super::work::Work;
 use crate::api::{Actor, ApiError, CapsuleFile, ExportWish, ImportWish, OperatorApi, Overview, PlaceView, SeedMode, SiteView};
 use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
 use crate::error::Failure;
 use crate::headers::{From, RequestId};
+use crate::words::Lang;
 
 /// How often a browser without JavaScript reloads the page while a job runs, in seconds.
 pub(super) const REFRESH: u32 = 5;
-/// Sizes of parts that a capsule can be split into: value of the form, label, bytes.
+/// Sizes of parts that a capsule can be split into: value of the form, key of the label, bytes.
 const SPLITS: [(&str, &str, Option<u64>); 4] = [
-    ("", "no, a single file", None),
-    ("650M", "parts of 650 MiB (CD)", Some(650 << 20)),
-    ("4000M", "parts of 4000 MiB (FAT32)", Some(4000 << 20)),
-    ("23G", "parts of 23 GiB (Blu-ray)", Some(23 << 30)),
+    ("", "site-split-no", None),
+    ("650M", "site-split-cd", Some(650 << 20)),
+    ("4000M", "site-split-fat", Some(4000 << 20)),
+    ("23G", "site-split-disc", Some(23 << 30)),
 ];
 
 struct File {
@@ -36,13 +37,13 @@ struct File {
 }
 
 impl File {
-    fn of(file: &CapsuleFile, now: u64) -> Self {
+    fn of(lang: Lang, file: &CapsuleFile, now: u64) -> Self {
         let arrived = file.expected.filter(|e| *e > 0);
         File {
             name: clean(&file.name),
             size: bytes(file.size),
             arrived: arrived.map(|e| (u128::from(file.size.min(e)) * 100 / u128::from(e)) as u64),
-            changed: ago(now, file.modified),
+            changed: ago_in(lang, now, file.modified),
         }
     }
 }
@@ -54,6 +55,7 @@ struct Page {
     refusal: Option<Refusal>,
     site_key: String,
     recipient: String,
+    /// The key of its text.
     mode: &'static str,
     standby: bool,
     active: bool,
@@ -72,13 +74,13 @@ struct Page {
 }
 
 fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<Refusal>) -> Page {
-    let now = overview.clock;
-    let work = site.job.as_ref().map(|j| Work::of(j, now, "/site/stop"));
+    let (now, lang) = (overview.clock, shell.lang);
+    let work = site.job.as_ref().map(|j| Work::of_in(lang, j, now, "/site/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     let mode = match site.mode {
-        SeedMode::Active => "active: approves machines and issues identities",
-        SeedMode::Standby => "standby: serves only these pages until promoted",
-        SeedMode::Fenced => "fenced: another seed of this site was promoted",
+        SeedMode::Active => "site-mode-active",
+        SeedMode::Standby => "site-mode-standby",
+        SeedMode::Fenced => "site-mode-fenced",
     };
     let PlaceView { subnet, seed, first, last, router } = site.place;
     let place = PlaceView {
@@ -100,13 +102,13 @@ fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<R
         medium: site.medium.map(|m| clean(&m).chars().take(12).collect()),
         place,
         overlaid: site.overlaid,
-        files: site.capsules.iter().map(|f| File::of(f, now)).collect(),
+        files: site.capsules.iter().map(|f| File::of(lang, f, now)).collect(),
         records: site.records.iter().map(|r| (clean(&r.id), iso(r.created))).collect(),
         free: bytes(site.free),
         work,
         busy,
         no_drill: site.no_drill.map(|w| clean(&w)),
-        drills: site.drills.iter().map(|e| Entry::of(e, ago(now, e.at / 1000))).collect(),
+        drills: site.drills.iter().map(|e| Entry::of(e, ago_in(lang, now, e.at / 1000))).collect(),
         splits: &SPLITS,
     }
 }
@@ -121,7 +123,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let site = app.call(|api| api.site()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Site", &overview, id, Some(session));
+    let mut shell = Shell::new("Site", &overview, id, Some(session)).translated("nav-the-site");
     shell.refresh = site.job.as_ref().filter(|j| j.is_running()).map(|_| REFRESH);
     shell.event = newest;
     page(status, &template(&overview, site, shell, refusal))

@@ -62,7 +62,7 @@ pub(crate) async fn password(
         api.change_password(from, &actor, &token, &ChangePassword { old: form.old, new: form.password })
     });
     let said = match changed.await {
-        Ok(()) => Said { done: Some("Your password was changed. All other sessions of yours were ended."), ..Said::default() },
+        Ok(()) => Said { done: Some("people-password-changed"), ..Said::default() },
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
             Said { refused: Some((Form::Password, status, refusal)), ..Said::default() }

@@ -13,14 +13,22 @@ use super::view::clean;
 use crate::api::{ApiTokenView, PasskeyView, PeopleView, SessionView, UserView};
 use crate::auth::{NoPage, PageFor, Session, may};
 use crate::call::App;
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
+
+/// One of the rights in a form: its word, its name in the language of the page, and whether it is chosen.
+struct Choice {
+    word: &'static str,
+    text: String,
+    chosen: bool,
+}
 
 struct User {
     name: String,
-    /// Each of the rights, and whether the user has them.
-    rights: Vec<(&'static str, bool)>,
+    /// All rights; the user's are chosen.
+    rights: Vec<Choice>,
     disabled: bool,
     since: String,
     own: bool,
@@ -34,6 +42,8 @@ struct Login {
     begun: String,
     used: String,
     own: bool,
+    /// The name of the button that ends it.
+    end: String,
 }
 
 struct Token {
@@ -44,6 +54,8 @@ struct Token {
     expires: String,
     expired: bool,
     used: String,
+    /// The name of the button that revokes it.
+    revoke: String,
 }
 
 struct Passkey {
@@ -52,6 +64,8 @@ struct Passkey {
     name: String,
     created: String,
     used: String,
+    /// The name of the button that removes it.
+    remove: String,
 }
 
 /// Which form was refused: its message is shown there.
@@ -80,6 +94,7 @@ struct Said {
     created: Option<(String, String)>,
     /// Name and options of a new passkey, for the page's script.
     passkey: Option<(String, String)>,
+    /// The key of what was done.
     done: Option<&'static str>,
 }
 
@@ -87,7 +102,7 @@ struct Said {
 #[template(path = "people.html")]
 struct Page {
     shell: Shell,
-    rights: &'static str,
+    rights: Rights,
     /// It may see the others.
     all: bool,
     of_password: Option<Refusal>,
@@ -103,22 +118,42 @@ struct Page {
     /// Word, and whether it is ticked.
     scopes: Vec<(&'static str, bool)>,
     max_days: u32,
-    new_rights: Vec<(&'static str, bool)>,
+    new_rights: Vec<Choice>,
     users: Vec<User>,
     sessions: Vec<Login>,
     tokens: Vec<Token>,
     passkeys: Vec<Passkey>,
 }
 
-fn rights(chosen: Rights) -> Vec<(&'static str, bool)> {
-    Rights::ALL.iter().map(|r| (r.as_str(), *r == chosen)).collect()
+impl Page {
+    /// Who is logged in, as HTML.
+    fn you(&self) -> String {
+        let name = self.shell.user.as_ref().map_or("", |u| u.name.as_str());
+        let rights = self.shell.t(rights_key(self.rights));
+        self.shell.look.lang.html("people-you", &[("x", name.into()), ("rights", (&rights).into())])
+    }
+}
+
+/// The key of the name of rights.
+fn rights_key(rights: Rights) -> &'static str {
+    match rights {
+        Rights::Viewer => "rights-viewer",
+        Rights::Auditor => "rights-auditor",
+        Rights::Operator => "rights-operator",
+        Rights::Administrator => "rights-administrator",
+    }
+}
+
+fn rights(lang: Lang, chosen: Rights) -> Vec<Choice> {
+    let choice = |r: &Rights| Choice { word: r.as_str(), text: lang.t(rights_key(*r)), chosen: *r == chosen };
+    Rights::ALL.iter().map(choice).collect()
 }
 
 impl User {
-    fn of(user: &UserView, own: &str) -> Self {
+    fn of(lang: Lang, user: &UserView, own: &str) -> Self {
         User {
             name: clean(&user.user),
-            rights: rights(user.rights),
+            rights: rights(lang, user.rights),
             disabled: user.disabled.is_some(),
             since: iso(user.created),
             own: user.user == own,
@@ -127,52 +162,60 @@ impl User {
 }
 
 impl Login {
-    fn of(session: &SessionView, now: u64) -> Self {
+    fn of(lang: Lang, session: &SessionView, now: u64) -> Self {
+        let (user, address, used) = (clean(&session.user), clean(&session.address), ago_in(lang, now, session.used));
+        let end = lang.with("people-end-one", &[("x", (&user).into()), ("address", (&address).into()), ("used", (&used).into())]);
         Login {
             id: clean(&session.id),
-            user: clean(&session.user),
-            address: clean(&session.address),
+            end,
+            user,
+            address,
             browser: clean(&session.browser),
-            begun: ago(now, session.begun),
-            used: ago(now, session.used),
+            begun: ago_in(lang, now, session.begun),
+            used,
             own: session.own,
         }
     }
 }
 
 impl Token {
-    fn of(token: &ApiTokenView, now: u64) -> Self {
+    fn of(lang: Lang, token: &ApiTokenView, now: u64) -> Self {
         let scopes: Vec<&str> = token.scopes.iter().copied().map(Permission::as_str).collect();
+        let (user, name) = (clean(&token.user), clean(&token.name));
         Token {
             id: token.id.to_string(),
-            user: clean(&token.user),
-            name: clean(&token.name),
+            revoke: lang.with("people-revoke-one", &[("x", (&name).into()), ("user", (&user).into())]),
+            user,
+            name,
             scopes: scopes.join(", "),
             expires: iso(token.expires),
             expired: token.expires <= now,
-            used: used(token.used, now),
+            used: used(lang, token.used, now),
         }
     }
 }
 
 impl Passkey {
-    fn of(passkey: &PasskeyView, now: u64) -> Self {
+    fn of(lang: Lang, passkey: &PasskeyView, now: u64) -> Self {
+        let (user, name) = (clean(&passkey.user), clean(&passkey.name));
         Passkey {
             id: clean(&passkey.id),
-            user: clean(&passkey.user),
-            name: clean(&passkey.name),
-            created: ago(now, passkey.created),
-            used: used(passkey.used, now),
+            remove: lang.with("people-remove-one", &[("x", (&name).into()), ("user", (&user).into())]),
+            user,
+            name,
+            created: ago_in(lang, now, passkey.created),
+            used: used(lang, passkey.used, now),
         }
     }
 }
 
-fn used(at: Option<u64>, now: u64) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| ago(now, at))
+fn used(lang: Lang, at: Option<u64>, now: u64) -> String {
+    at.map_or_else(|| lang.t("people-never"), |at| ago_in(lang, now, at))
 }
 
 fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusCode, Page) {
     let Said { refused, typed, created, passkey, done } = said;
+    let lang = shell.lang;
     let status = refused.as_ref().map_or(StatusCode::OK, |(_, status, _)| *status);
     let (mut of_password, mut of_token, mut of_user, mut of_lists) = (None, None, None, None);
     let (mut typed_token, mut typed_user) = (String::new(), String::new());
@@ -187,18 +230,18 @@ fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusC
     let ticked = |p: Permission| if of_token.is_some() { typed.scopes.contains(&p) } else { p == Permission::Read };
     let scopes = possible.map(|p| (p.as_str(), ticked(p))).collect();
     let page = Page {
-        rights: people.rights.as_str(),
+        rights: people.rights,
         all: people.may.contains(&Permission::Audit),
         typed_days: if typed.days.is_empty() { TOKEN_DAYS.to_string() } else { clean(&typed.days) },
         typed_token,
         typed_user,
         scopes,
         max_days: MAX_TOKEN_DAYS,
-        new_rights: rights(typed.rights.unwrap_or(Rights::Viewer)),
-        users: people.users.iter().map(|u| User::of(u, &people.user)).collect(),
-        sessions: people.sessions.iter().map(|s| Login::of(s, now)).collect(),
-        tokens: people.tokens.iter().map(|t| Token::of(t, now)).collect(),
-        passkeys: people.passkeys.iter().map(|p| Passkey::of(p, now)).collect(),
+        new_rights: rights(lang, typed.rights.unwrap_or(Rights::Viewer)),
+        users: people.users.iter().map(|u| User::of(lang, u, &people.user)).collect(),
+        sessions: people.sessions.iter().map(|s| Login::of(lang, s, now)).collect(),
+        tokens: people.tokens.iter().map(|t| Token::of(lang, t, now)).collect(),
+        passkeys: people.passkeys.iter().map(|p| Passkey::of(lang, p, now)).collect(),
         shell,
         of_password,
         of_token,
@@ -215,7 +258,8 @@ async fn show_page(app: &App, id: &RequestId, session: &Session, said: Said) -> 
     let overview = overview(app).await?;
     let (actor, token) = (session.actor().clone(), session.token().to_owned());
     let people = app.call(move |api| api.people(&actor, &token)).await?;
-    let (status, template) = template(Shell::new("People", &overview, id, Some(session)), &people, overview.clock, said);
+    let shell = Shell::new("People", &overview, id, Some(session)).translated("people-title");
+    let (status, template) = template(shell, &people, overview.clock, said);
     page(status, &template)
 }
 
