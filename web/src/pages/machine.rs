@@ -243,7 +243,7 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
         timeline: folded(lang, &detail.timeline, overview.clock),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
-        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of_in(lang, v, overview.clock)),
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(lang, v, overview.clock)),
         shell,
         line,
     };
