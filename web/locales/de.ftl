@@ -66,7 +66,7 @@ theme-contrast = Hoher Kontrast
 look-language = Sprache
 language-browser = Wie im Browser eingestellt
 look-save = Speichern
-look-partly = Einige Seiten gibt es nur auf Englisch.
+look-partly = Die Kapitel der Dokumentation gibt es nur auf Englisch.
 
 ## Login
 log-in = Anmelden
@@ -953,3 +953,279 @@ listing-count = { $n ->
 listing-cut = gekürzt
 listing-bytes = Bytes
 listing-modified = Geändert (UTC)
+## Plan
+plan-about-click = Der Plan legt fest, welche Maschine welcher Knoten wird. Eine geplante Maschine braucht nur einen Klick: Sie sendet ihren Code über das Boot-Netz, dem dieser Standort vertraut. Alles andere wird abgelehnt oder nachgefragt.
+plan-about-code = Der Plan legt fest, welche Maschine welcher Knoten wird. Für eine geplante Maschine genügt der Code von ihrer Konsole, eingegeben auf der <a href="/">Startseite</a>. Alles andere wird abgelehnt oder nachgefragt.
+plan-tokens = Join-Token
+plan-dry-run = Probelauf
+plan-dry-kept = Probelauf: Es wurde nichts gespeichert.
+plan-dry-good = { $n ->
+    [one] Der Text unten hat 1 Zeile ohne Widersprüche.
+   *[other] Der Text unten hat { $n } Zeilen ohne Widersprüche.
+}
+plan-dry-bad = Der Text unten enthält Widersprüche.
+plan-problems = Widersprüche
+plan-line = Zeile
+plan-problem = Problem
+plan-to-do = Was zu tun ist
+plan-all-lines = alle
+plan-conflicts = Konflikte
+plan-conflicts-about = <strong>Mehrere Maschinen beanspruchen dieselbe Zeile des Plans.</strong> Seriennummer und MAC-Adresse kann jeder Host angeben. Geben Sie auf der <a href="/">Startseite</a> den Code von der Konsole der richtigen Maschine ein, oder lehnen Sie die falschen ab. Bis dahin gibt ein Klick keine von ihnen frei.
+plan-typed = Code eingegeben
+plan-deny-one = Maschine unter { $x } ablehnen, Code
+plan-waiting = Geplant und wartend
+plan-aside = zurückgestellt
+plan-none-waiting = Keine. Eine Maschine des Plans erscheint hier, sobald ihr Agent läuft.
+plan-role-disk = Rolle und Datenträger
+plan-not-planned = Nicht die geplante Maschine.
+plan-code-refused = Der Code allein genügt nicht.
+plan-type = Geben Sie ihren Code auf der <a href="/">Startseite</a> ein: <code>{ $x }</code>
+plan-others = Wartend, nicht im Plan
+plan-none = Keine.
+plan-no-serial = keine
+plan-rule = Regel
+plan-rows = Zeilen
+plan-the-plan = Der Plan
+plan-count = { $n ->
+    [one] 1 Zeile:
+   *[other] { $n } Zeilen:
+}
+plan-count-conflict = { $n } im Konflikt
+plan-count-waiting = { $n } wartend
+plan-count-unseen = { $n } nicht erkannt
+plan-count-nodes = { $n ->
+    [one] 1 bereits Knoten
+   *[other] { $n } bereits Knoten
+}
+plan-empty = Es gibt keinen Plan. Fügen Sie unten einen ein.
+plan-all-wait = Alle seine Maschinen warten.
+plan-at-line = Zeile { $n }
+plan-node = Knoten
+plan-unseen = Nicht erkannt
+plan-remove = Entfernen
+plan-remove-one = { $x } aus dem Plan entfernen
+plan-pages = Seiten des Plans
+plan-previous = Vorherige
+plan-next = Nächste
+plan-change = Plan ändern
+plan-format = CSV mit Kopfzeile oder YAML. Erforderlich sind <code>serial</code> oder <code>mac</code>, <code>name</code> und <code>role</code>; <code>disk</code> ist <code>only</code>, <code>smallest</code>, <code>largest</code>, <code>serial:NUMMER</code> oder ein Name wie <code>nvme0n1</code>.
+plan-file = oder eine Datei
+plan-file-instead = (ersetzt den Text)
+plan-check = Prüfen, ohne zu speichern
+plan-add = Diese Zeilen hinzufügen
+plan-set = Plan ersetzen
+plan-remove-whole = Ganzen Plan entfernen
+plan-remove-about = { $n ->
+    [one] Seine einzige Zeile wird entfernt. Knoten bleiben, wie sie sind; wartende Maschinen brauchen wieder das ganze Formular.
+   *[other] Seine { $n } Zeilen werden entfernt. Knoten bleiben, wie sie sind; wartende Maschinen brauchen wieder das ganze Formular.
+}
+plan-remove-all = Plan entfernen
+plan-may-not = Ein Operator oder Administrator kann den Plan und das Aufnahmefenster ändern.
+window-title = Aufnahmefenster
+window-is-open = Offen
+window-until = bis { $when }, geöffnet von { $x }. Unbekannte Maschinen dürfen die Aufnahme anfordern.
+window-is-closed = Geschlossen
+window-closed-about = Unbekannte Maschinen werden erkannt, können aber keine Aufnahme anfordern. Geplante Maschinen, Knoten und Maschinen mit einem Join-Token können es.
+window-for = Öffnen für
+window-hours = { $n } Stunden
+window-extend = Verlängern
+window-open = Öffnen
+window-close = Jetzt schließen
+window-always = Immer offen
+window-always-about = Jede Maschine darf die Aufnahme anfordern, und keine wird ohne Freigabe aufgenommen. <code>enrollment.window: manual</code> in cluster.yaml schließt das Fenster für unbekannte Maschinen.
+plan-verdicts = Abgelehnt und zurückgestellt
+plan-verdicts-about = Maschinen, die nicht als wartend angezeigt werden
+plan-said = Entscheidung
+plan-by = Von
+plan-not-now = Zurückgestellt
+plan-until = bis { $x }
+plan-allow = Zulassen
+plan-allow-one = { $x } zulassen
+plan-countersign = <a href="/countersign">Gegenzeichnung</a>: Ein Schlüssel, der nicht auf dem Seed liegt, signiert jeden neuen Knoten.
+
+## Platform
+platform-payload = Payload
+platform-runs = Die Knoten verwenden die Payload
+platform-order = , eine Rolle nach der anderen.
+platform-order-paused = , eine Rolle nach der anderen; Änderungen sind pausiert.
+platform-no-payload = Es ist keine Payload veröffentlicht: Rollen mit Plays warten. <code>seedd payload publish</code> veröffentlicht eine.
+platform-check = Auf Abweichungen prüfen
+platform-run-all = Überall erneut ausführen
+platform-pause = Pausieren
+platform-resume = Fortsetzen
+platform-paused = pausiert
+platform-no-plays = keine Plays
+platform-plays = führt { $x } aus
+platform-after = , nach { $x }
+platform-no-node = Kein Knoten.
+platform-checks = Prüfungen
+platform-last-run = Letzter Lauf
+platform-last-message = Letzte Meldung
+platform-would = ein Lauf würde ändern:
+platform-no-checks = noch keine
+platform-pass = { $n } bestanden
+platform-ran = { $ok } in Ordnung, { $changed } geändert, { $n } s
+platform-run = Erneut ausführen
+platform-run-one = Erneut ausführen: die Plays von { $x }
+platform-more = { $n ->
+    [one] 1 weiterer, der weniger Aufmerksamkeit braucht:
+   *[other] { $n } weitere, die weniger Aufmerksamkeit brauchen:
+}
+platform-all-of = alle Knoten der Rolle { $x }
+platform-acceptance = Abnahme
+platform-accepted = abgenommen
+platform-not-accepted = nicht abgenommen
+platform-accept = <code>seedd accept</code> führt die Prüfungen aus cluster.yaml aus und signiert das Ergebnis.
+stand-nothing = nichts auszuführen
+stand-waiting = wartet
+stand-running = läuft
+stand-converged = in Betrieb
+stand-outdated = veraltet
+stand-failed = fehlgeschlagen
+stand-unhealthy = nicht intakt
+stand-silent = stumm
+
+## Charts
+charts-time = Angezeigter Zeitraum
+charts-source = von Prometheus auf { $x },
+charts-to = bis
+charts-alerts = Alarme
+charts-no-alerts = Kein Alarm steht an oder ist ausgelöst.
+charts-firing = ausgelöst
+charts-pending = anstehend
+charts-since = begonnen { $x }
+charts-scale = 0 bis { $x }
+charts-picture = { $x }; die Werte stehen in der Tabelle darunter
+charts-series = Datenreihe
+charts-last = Letzter Wert
+charts-highest = Höchstwert
+charts-left-out = { $n ->
+    [one] 1 weitere mit kleineren Werten ist nicht dargestellt.
+   *[other] { $n } weitere mit kleineren Werten sind nicht dargestellt.
+}
+chart-cpu = Prozessorauslastung
+chart-memory = Belegter Arbeitsspeicher
+chart-disk = Belegung des Root-Dateisystems
+chart-planes = Empfangen je Ebene, alle Knoten
+chart-network = Empfangen im Underlay
+chart-peers = Peers ohne aktuellen Handshake
+chart-targets = Antwortende Ziele
+chart-clock = Abweichung der Uhr
+chart-certificates = Restlaufzeit des Zertifikats, das zuerst abläuft
+chart-etcd-size = etcd: Größe der Datenbank
+chart-etcd-fsync = etcd: Write-Ahead-Log auf Datenträger, 99. Perzentil
+chart-balancer = Load Balancer: Verbindungen
+
+## Mesh
+mesh-shown = Angezeigte Ebene
+mesh-all = alle Ebenen
+mesh-mean = Mittelwert über fünf Minuten,
+mesh-mean-from = Mittelwert über fünf Minuten, von Prometheus auf { $x },
+mesh-violations = Verstöße
+mesh-no-violations = Keine Ebene hat in der letzten Stunde einen Dienst übertragen, der dort nicht vorgesehen ist.
+mesh-violation = Verstoß
+mesh-carried = { $node }: { $plane } hat { $x } mit { $peer } übertragen
+mesh-blind = Zählen nicht, weil dem Kernel die Typinformationen fehlen: { $x }.
+mesh-traffic = Datenverkehr zwischen Knoten
+mesh-nothing = Noch wurde nichts gezählt.
+mesh-picture = Knoten und der Datenverkehr zwischen ihnen; die Werte stehen in der Tabelle darunter
+mesh-undrawn = { $n ->
+    [one] 1 Knoten mit weniger Datenverkehr steht nur in der Tabelle.
+   *[other] { $n } Knoten mit weniger Datenverkehr stehen nur in der Tabelle.
+}
+mesh-links = Verbindungen
+mesh-bytes = Bytes der IP-Pakete, wie gesendet
+mesh-no-links = Keine. Das Play flow zählt den Datenverkehr; nehmen Sie es in jede Rolle auf.
+mesh-rate = Datenrate
+mesh-rtt = Paketumlaufzeit
+mesh-no-rtt = nicht gemessen
+mesh-left-out = { $n ->
+    [one] 1 weitere mit weniger Datenverkehr ist nicht aufgeführt.
+   *[other] { $n } weitere mit weniger Datenverkehr sind nicht aufgeführt.
+}
+mesh-drops = Verworfene Pakete
+mesh-hour = letzte Stunde
+mesh-reason = Grund laut Kernel
+mesh-packets = Pakete
+
+## Planes
+planes-about = WireGuard-Netze des Standorts; <a href="/mesh">Mesh</a> zeigt ihren Datenverkehr
+planes-purpose = Zweck
+planes-addresses = Adressen
+planes-port = UDP-Port
+planes-topology = Topologie
+planes-nodes = Knoten
+planes-carries = Überträgt
+planes-none = nicht angegeben
+planes-allowed = was erlaubt ist
+planes-open = jeden Port
+planes-mesh = Mesh
+planes-hub = Hub: der Seed
+planes-hubs = Hub: der Seed, { $x }
+planes-apart = Von einer Ebene wird nichts auf eine andere weitergeleitet, und ein Knoten nimmt Pakete an seine Adresse auf einer Ebene nur auf dieser Ebene an.
+planes-allows = Erlaubt
+planes-allows-of = auf Ebenen, die alles andere abweisen
+planes-plane = Ebene
+planes-from = Von
+planes-to = An
+planes-ports = Ports
+planes-built-in = fest eingebaut
+planes-replace-title = Schlüssel von Knoten ersetzen
+planes-replace-how = Jeder Knoten erzeugt seinen neuen Schlüssel selbst. Die anderen erhalten ihn, bevor der Knoten ihn verwendet; so wird keine Ebene unterbrochen. Die Ebenen kommen nacheinander an die Reihe; ein Knoten braucht etwa zwei Minuten.
+planes-node = Knoten
+planes-node-empty = Hostname; leer: alle Knoten
+planes-every = alle Ebenen
+planes-all = Jeden Schlüssel jedes Knotens, wenn beides fehlt
+planes-replace = Schlüssel ersetzen
+planes-keys = Schlüssel, die gerade ersetzt werden
+planes-stage = Phase
+planes-asked-by = Angefordert von
+planes-queued = wartet, bis er an der Reihe ist
+planes-asked = wartet auf den neuen Schlüssel des Knotens
+planes-announced = wartet, bis jeder Knoten den neuen Schlüssel hat
+planes-switched = wird umgestellt
+
+## Images
+images-build-title = Image bauen
+images-build-about = Bringt das Artefakt einer Rolle in das Format einer anderen Plattform. Maschinen, die davon starten, fordern bei diesem Seed ihre Aufnahme an. Ein vorhandenes Image wird nicht erneut gebaut.
+images-role = Rolle { $x }
+images-build = Bauen
+images-build-role = Für die Rolle { $x } bauen
+images-all-roles = Alle Rollen
+images-build-all = Für alle Rollen bauen
+images-here = Images auf diesem Seed
+images-stale-means = veraltet: aus einem Artefakt gebaut, das nicht mehr in Verwendung ist; <code>seedd darksite gc</code> löscht alle außer dem neuesten
+images-none = Keine.
+images-file = Datei
+images-target = Ziel
+images-made = Gebaut
+images-verified = Geprüft
+images-secret = enthält ein Join-Token: auf dem Seed kopieren
+images-current = aktuell
+images-stale = veraltet
+images-files = alle Dateien: <code>{ $x }</code>
+images-only-for = nur für { $x }
+images-all = alle
+images-intact = intakt
+images-damaged = beschädigt
+images-verify = Prüfen
+images-verify-one = { $x } prüfen
+
+## About
+about-system = System
+about-database = Datenbank
+about-schema = Schema { $n }
+about-agents = Agenten
+about-protocol = Protokollversion { $n }
+about-ca = CA dieses Standorts
+about-examples = Beispiele
+about-bundle = Support-Paket
+about-bundle-has = Eine Datei mit allem, was andere zum Helfen brauchen: cluster.yaml, letzte Ereignisse, Maschinen, Konvergenz und Zustand dieses Hosts. Sie enthält weder Schlüssel noch Passwörter und ist für den Operator-Schlüssel dieses Standorts verschlüsselt,
+about-download = Support-Paket herunterladen
+about-licences = Lizenzen
+about-licensed = Kubedos steht unter der Apache License 2.0. Es enthält { $n } Pakete anderer Autoren:
+about-packages = Pakete und ihre Lizenzen
+about-rust = Rust-Pakete dieser Version
+about-package = Paket
+about-version = Version
+about-licence = Lizenz

@@ -62,7 +62,7 @@ theme-contrast = High contrast
 look-language = Language
 language-browser = As the browser asks for
 look-save = Save
-look-partly = Some pages are in English only.
+look-partly = The chapters of the documentation are in English only.
 
 ## Login
 log-in = Log in
@@ -949,3 +949,276 @@ listing-count = { $n ->
 listing-cut = truncated
 listing-bytes = Bytes
 listing-modified = Modified (UTC)
+## Plan
+plan-about-click = The plan says which machine becomes which node. A planned machine needs only one click: it sends its code over the boot network, which this site trusts. Everything else is refused or asked.
+plan-about-code = The plan says which machine becomes which node. A planned machine needs only the code on its console, typed on the <a href="/">first page</a>. Everything else is refused or asked.
+plan-tokens = Join tokens
+plan-dry-run = Dry run
+plan-dry-kept = Dry run: nothing was kept.
+plan-dry-good = { $n ->
+    [one] The text below has 1 row without contradictions.
+   *[other] The text below has { $n } rows without contradictions.
+}
+plan-dry-bad = The text below has contradictions.
+plan-problems = Contradictions
+plan-line = Line
+plan-problem = Problem
+plan-to-do = What to do
+plan-all-lines = all
+plan-conflicts = Conflicts
+plan-conflicts-about = <strong>Several machines claim the same row of the plan.</strong> A serial number and a MAC address are claims that any host can make. Type the code on the console of the right machine on the <a href="/">first page</a>, or deny the wrong ones. Until then, a click approves none of them.
+plan-typed = Code typed
+plan-deny-one = Deny the machine at { $x } with code
+plan-waiting = Planned and waiting
+plan-aside = set aside
+plan-none-waiting = None. A machine of the plan appears here once its agent runs.
+plan-role-disk = Role and disk
+plan-not-planned = Not the planned machine.
+plan-code-refused = The code alone is refused.
+plan-type = Type its code on the <a href="/">first page</a>: <code>{ $x }</code>
+plan-others = Waiting, not in the plan
+plan-none = None.
+plan-no-serial = none
+plan-rule = Rule
+plan-rows = Rows
+plan-the-plan = The plan
+plan-count = { $n ->
+    [one] 1 row:
+   *[other] { $n } rows:
+}
+plan-count-conflict = { $n } in conflict
+plan-count-waiting = { $n } waiting
+plan-count-unseen = { $n } not seen
+plan-count-nodes = { $n ->
+    [one] 1 node already
+   *[other] { $n } nodes already
+}
+plan-empty = There is no plan. Paste one below.
+plan-all-wait = All its machines wait.
+plan-at-line = line { $n }
+plan-node = Node
+plan-unseen = Not seen
+plan-remove = Remove
+plan-remove-one = Remove { $x } from the plan
+plan-pages = Pages of the plan
+plan-previous = Previous
+plan-next = Next
+plan-change = Change the plan
+plan-format = CSV with a header line, or YAML. <code>serial</code> or <code>mac</code>, <code>name</code> and <code>role</code> are needed; <code>disk</code> is <code>only</code>, <code>smallest</code>, <code>largest</code>, <code>serial:NUMBER</code> or a name such as <code>nvme0n1</code>.
+plan-file = or a file
+plan-file-instead = (takes the place of the text)
+plan-check = Check without keeping
+plan-add = Add these rows
+plan-set = Replace the plan
+plan-remove-whole = Remove the whole plan
+plan-remove-about = { $n ->
+    [one] Its only row is removed. Nodes stay as they are; machines that wait need the whole form again.
+   *[other] Its { $n } rows are removed. Nodes stay as they are; machines that wait need the whole form again.
+}
+plan-remove-all = Remove the plan
+plan-may-not = An operator or administrator can change the plan and the join window.
+window-title = Join window
+window-is-open = Open
+window-until = until { $when }, opened by { $x }. Unknown machines may ask to enroll.
+window-is-closed = Closed
+window-closed-about = Unknown machines are seen, but cannot ask to enroll. Planned machines, nodes and machines with a join token can.
+window-for = Open for
+window-hours = { $n } hours
+window-extend = Extend
+window-open = Open
+window-close = Close now
+window-always = Always open
+window-always-about = Every machine may ask to enroll, and none joins without an approval. <code>enrollment.window: manual</code> in cluster.yaml closes it for unknown machines.
+plan-verdicts = Denied and set aside
+plan-verdicts-about = machines that are not listed as waiting
+plan-said = Said
+plan-by = By
+plan-not-now = Not now
+plan-until = until { $x }
+plan-allow = Allow
+plan-allow-one = Allow { $x }
+plan-countersign = <a href="/countersign">Countersigning</a>: a key that is kept off the seed signs each new node.
+
+## Platform
+platform-payload = Payload
+platform-runs = Nodes run payload
+platform-order = , one role after the other.
+platform-order-paused = , one role after the other; changes are paused.
+platform-no-payload = No payload is published: roles with plays wait. <code>seedd payload publish</code> publishes one.
+platform-check = Check for drift
+platform-run-all = Run again everywhere
+platform-pause = Pause
+platform-resume = Resume
+platform-paused = paused
+platform-no-plays = no plays
+platform-plays = runs { $x }
+platform-after = , after { $x }
+platform-no-node = No node.
+platform-checks = Checks
+platform-last-run = Last run
+platform-last-message = Last message
+platform-would = a run would change:
+platform-no-checks = none yet
+platform-pass = { $n } pass
+platform-ran = { $ok } ok, { $changed } changed, { $n } s
+platform-run = Run again
+platform-run-one = Run again: the plays of { $x }
+platform-more = { $n } more, which need less attention:
+platform-all-of = all nodes of { $x }
+platform-acceptance = Acceptance
+platform-accepted = accepted
+platform-not-accepted = not accepted
+platform-accept = <code>seedd accept</code> runs the checks of cluster.yaml and signs the result.
+stand-nothing = nothing to run
+stand-waiting = waiting
+stand-running = running
+stand-converged = converged
+stand-outdated = outdated
+stand-failed = failed
+stand-unhealthy = unhealthy
+stand-silent = silent
+
+## Charts
+charts-time = Time shown
+charts-source = from Prometheus on { $x },
+charts-to = to
+charts-alerts = Alerts
+charts-no-alerts = No alert is pending or firing.
+charts-firing = firing
+charts-pending = pending
+charts-since = since { $x }
+charts-scale = 0 to { $x }
+charts-picture = { $x }; the values are in the table below
+charts-series = Series
+charts-last = Last
+charts-highest = Highest
+charts-left-out = { $n ->
+    [one] 1 more with smaller values is not shown.
+   *[other] { $n } more with smaller values are not shown.
+}
+chart-cpu = Processor time used
+chart-memory = Memory used
+chart-disk = Root file system used
+chart-planes = Received on each plane, all nodes
+chart-network = Received on the underlay
+chart-peers = Peers without a recent handshake
+chart-targets = Targets that answer
+chart-clock = Clock offset
+chart-certificates = Life left of the certificate that ends first
+chart-etcd-size = etcd: size of the database
+chart-etcd-fsync = etcd: write-ahead log to disk, 99th percentile
+chart-balancer = Load balancer: connections
+
+## Mesh
+mesh-shown = Plane shown
+mesh-all = all planes
+mesh-mean = mean of five minutes,
+mesh-mean-from = mean of five minutes, from Prometheus on { $x },
+mesh-violations = Violations
+mesh-no-violations = No plane carried a service in the last hour that it should not.
+mesh-violation = violation
+mesh-carried = { $node }: { $plane } carried { $x } with { $peer }
+mesh-blind = Not counting, because the kernel has no type information: { $x }.
+mesh-traffic = Traffic between nodes
+mesh-nothing = Nothing has been counted yet.
+mesh-picture = Nodes and the traffic between them; the values are in the table below
+mesh-undrawn = { $n ->
+    [one] 1 node with less traffic is in the table only.
+   *[other] { $n } nodes with less traffic are in the table only.
+}
+mesh-links = Links
+mesh-bytes = bytes of IP packets, as sent
+mesh-no-links = None. The play flow counts; put it into every role.
+mesh-rate = Rate
+mesh-rtt = Round-trip time
+mesh-no-rtt = none measured
+mesh-left-out = { $n ->
+    [one] 1 more with less traffic is not shown.
+   *[other] { $n } more with less traffic are not shown.
+}
+mesh-drops = Dropped packets
+mesh-hour = last hour
+mesh-reason = Reason of the kernel
+mesh-packets = Packets
+
+## Planes
+planes-about = WireGuard networks of the site; <a href="/mesh">Mesh</a> shows their traffic
+planes-purpose = Purpose
+planes-addresses = Addresses
+planes-port = UDP port
+planes-topology = Topology
+planes-nodes = Nodes
+planes-carries = Carries
+planes-none = none
+planes-allowed = what is allowed
+planes-open = every port
+planes-mesh = mesh
+planes-hub = hub: the seed
+planes-hubs = hub: the seed, { $x }
+planes-apart = Nothing is forwarded from one plane to another, and a node takes packets for its address of a plane on that plane only.
+planes-allows = Allows
+planes-allows-of = of planes that deny everything else
+planes-plane = Plane
+planes-from = From
+planes-to = To
+planes-ports = Ports
+planes-built-in = built in
+planes-replace-title = Replace keys of nodes
+planes-replace-how = Each node makes its new key itself. The others get it before the node uses it, so that no plane is interrupted. One plane is done at a time; a node takes about two minutes.
+planes-node = Node
+planes-node-empty = host name; empty: every node
+planes-every = every plane
+planes-all = Every key of every node, if neither is given
+planes-replace = Replace keys
+planes-keys = Keys that are being replaced
+planes-stage = Stage
+planes-asked-by = Asked by
+planes-queued = waits for its turn
+planes-asked = waits for the new key of the node
+planes-announced = waits until every node has the new key
+planes-switched = changes over
+
+## Images
+images-build-title = Build an image
+images-build-about = Makes the artifact of a role into the format of another platform. Machines that start from it enroll at this seed. An image that exists is not built again.
+images-role = Role { $x }
+images-build = Build
+images-build-role = Build for role { $x }
+images-all-roles = All roles
+images-build-all = Build for all roles
+images-here = Images on this seed
+images-stale-means = stale: made from an artifact that is no longer in use; <code>seedd darksite gc</code> deletes all but the newest
+images-none = None.
+images-file = File
+images-target = Target
+images-made = Made
+images-verified = Verified
+images-secret = contains a join token: copy it on the seed
+images-current = current
+images-stale = stale
+images-files = all files: <code>{ $x }</code>
+images-only-for = only for { $x }
+images-all = all
+images-intact = intact
+images-damaged = damaged
+images-verify = Verify
+images-verify-one = Verify { $x }
+
+## About
+about-system = System
+about-database = Database
+about-schema = schema { $n }
+about-agents = Agents
+about-protocol = protocol { $n }
+about-ca = CA of this site
+about-examples = Examples
+about-bundle = Support bundle
+about-bundle-has = One file with what others need to help: cluster.yaml, recent events, machines, convergence, and the state of this host. It has no keys and no passwords, and is encrypted to the operator's key of this site,
+about-download = Download the support bundle
+about-licences = Licences
+about-licensed = Kubedos is licensed under the Apache License 2.0. It contains { $n } packages of other authors:
+about-packages = Packages and their licences
+about-rust = Rust packages of this version
+about-package = Package
+about-version = Version
+about-licence = Licence

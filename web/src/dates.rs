@@ -37,13 +37,8 @@ pub fn parse_time(text: &str) -> Option<u64> {
     u64::try_from(time.as_millisecond()).ok()
 }
 
-/// `just now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`.
-pub(crate) fn ago(now: u64, then: u64) -> String {
-    ago_in(Lang::En, now, then)
-}
-
-/// The same in a language.
-pub(crate) fn ago_in(lang: Lang, now: u64, then: u64) -> String {
+/// `just now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`, in a language.
+pub(crate) fn ago(lang: Lang, now: u64, then: u64) -> String {
     let (key, n) = match now.saturating_sub(then) {
         0..=4 => return lang.t("ago-now"),
         s @ 5..=89 => ("ago-seconds", s),
@@ -88,9 +83,9 @@ mod tests {
         let table =
             [(4, "just now"), (5, "5 s ago"), (89, "89 s ago"), (90, "1 min ago"), (5400, "1 h ago"), (172_800, "2 d ago")];
         for (s, text) in table {
-            assert_eq!(ago(1_000_000, 1_000_000 - s), text);
+            assert_eq!(ago(Lang::En, 1_000_000, 1_000_000 - s), text);
         }
-        assert_eq!(ago(5, 10), "just now");
+        assert_eq!(ago(Lang::En, 5, 10), "just now");
         for (s, text) in [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (5400, "2 h"), (172_800, "2 d")] {
             assert_eq!(lasting(s), text);
         }

@@ -28,6 +28,8 @@ async fn no_page_shows_it_raw() {
             "/packages",
             "/images",
             "/platform",
+            "/charts",
+            "/mesh",
             "/people",
             "/plan",
             "/join-tokens",

@@ -55,7 +55,7 @@ async fn show_page(
     let about = app.call(|api| api.about()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let template = Page {
-        shell: Shell::new("About", &overview, id, Some(session)),
+        shell: Shell::new("About", &overview, id, Some(session)).titled("foot-about"),
         refusal,
         version: clean(&about.version),
         system: clean(&about.system),

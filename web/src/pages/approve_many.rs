@@ -250,7 +250,7 @@ async fn render(
 ) -> Result<Response, Failure> {
     candidates.truncate(MAX_ROWS);
     let overview = overview(app).await?;
-    let shell = Shell::new("Approve machines", &overview, id, Some(session)).translated("many-title");
+    let shell = Shell::new("Approve machines", &overview, id, Some(session)).titled("many-title");
     let lang = shell.lang;
     let pattern = fields.get("pattern").map_or(DEFAULT_PATTERN, |p| p.trim()).to_owned();
     let (asked, wanted) = (candidates.clone(), pattern.clone());

@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::api::{Actor, ApiError, AuditPage, AuditState, CheckpointView, EventView, OperatorApi};
 use crate::auth::{Change, ChangeForm, NoPage, PageFor, Session, may};
 use crate::call::App;
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::export::export;
 use crate::extract::Named;
@@ -44,7 +44,7 @@ impl Event {
         Event {
             id: event.id,
             iso: iso(event.at / 1000),
-            when: ago_in(lang, now, event.at / 1000),
+            when: ago(lang, now, event.at / 1000),
             kind: clean(&event.kind),
             tone: tone(&event.kind),
             text: clean(&event.text),
@@ -71,7 +71,7 @@ struct Checkpoint {
 
 impl Checkpoint {
     fn of(lang: Lang, c: &CheckpointView, now: u64) -> Self {
-        Checkpoint { event: c.event, hash: clean(&c.hash), iso: iso(c.at), ago: ago_in(lang, now, c.at) }
+        Checkpoint { event: c.event, hash: clean(&c.hash), iso: iso(c.at), ago: ago(lang, now, c.at) }
     }
 }
 
@@ -136,7 +136,7 @@ fn template(
 ) -> Page {
     let lang = shell.lang;
     let follow = search.follow.is_some() && search.before.is_none();
-    let work = state.verification.as_ref().map(|j| Work::of_in(lang, j, now, "/audit/stop"));
+    let work = state.verification.as_ref().map(|j| Work::of(lang, j, now, "/audit/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     shell.refresh = if busy { Some(super::site::REFRESH) } else { follow.then_some(FOLLOW) };
     let before = found.next.map(|n| n.to_string());
@@ -186,7 +186,7 @@ async fn show_page(
         Err(failure) => (AuditPage::default(), Some(Refusal::of(failure)?)),
     };
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Audit log", &overview, id, Some(session)).translated("audit-title");
+    let mut shell = Shell::new("Audit log", &overview, id, Some(session)).titled("audit-title");
     shell.event = newest;
     page(status, &template(shell, overview.clock, search, &found, &state, refusal))
 }
@@ -283,13 +283,13 @@ pub(crate) async fn event(
     let found = app.call(move |api| api.audit_event(number)).await?;
     let now = overview.clock;
     let one = &found.event;
-    let mut shell = Shell::new(&format!("Event {}", one.id), &overview, &id, Some(&session)).in_language();
+    let mut shell = Shell::new(&format!("Event {}", one.id), &overview, &id, Some(&session));
     shell.title = shell.n("audit-event", one.id);
     let lang = shell.lang;
     let template = EventPage {
         shell,
         iso: iso(one.at / 1000),
-        ago: ago_in(lang, now, one.at / 1000),
+        ago: ago(lang, now, one.at / 1000),
         kind: clean(&one.kind),
         tone: tone(&one.kind),
         text: clean(&one.text),

@@ -196,7 +196,7 @@ async fn grave(
     let overview = overview(app).await?;
     let (act, title, button, lost) = what.texts();
     let status = if refusal.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let shell = Shell::new("Confirmation", &overview, request, Some(change.session())).translated(title);
+    let shell = Shell::new("Confirmation", &overview, request, Some(change.session())).titled(title);
     let template = ConfirmPage {
         title: shell.title.clone(),
         lost: shell.t(lost),
@@ -286,7 +286,7 @@ async fn done(
     outcomes: Vec<Outcome>,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
-    let shell = Shell::new("Results", &overview, request, Some(change.session())).translated(title);
+    let shell = Shell::new("Results", &overview, request, Some(change.session())).titled(title);
     let template = DonePage {
         title: shell.title.clone(),
         shell,

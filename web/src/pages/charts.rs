@@ -14,6 +14,7 @@ use crate::auth::{NoPage, PageSession};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// Size of a drawing, in the units of its view box.
 const WIDTH: f64 = 600.0;
@@ -34,7 +35,7 @@ struct Choice {
 
 struct Alert {
     tone: &'static str,
-    word: &'static str,
+    word: String,
     name: String,
     summary: String,
     since: Option<(String, String)>,
@@ -52,7 +53,9 @@ struct Line {
 
 struct Drawing {
     id: &'static str,
-    title: &'static str,
+    title: String,
+    /// The title is the daemon's, in English.
+    foreign: bool,
     top: String,
     lines: Vec<Line>,
     left_out: usize,
@@ -139,8 +142,28 @@ fn pieces(series: &Series, from: u64, to: u64, top: f64) -> Vec<String> {
     pieces
 }
 
-fn draw(chart: &Chart, from: u64, to: u64) -> Drawing {
+/// The key of the title of a chart; a chart that is not among them keeps the daemon's title.
+fn title(id: &str) -> Option<&'static str> {
+    Some(match id {
+        "cpu" => "chart-cpu",
+        "memory" => "chart-memory",
+        "disk" => "chart-disk",
+        "planes" => "chart-planes",
+        "network" => "chart-network",
+        "peers" => "chart-peers",
+        "targets" => "chart-targets",
+        "clock" => "chart-clock",
+        "certificates" => "chart-certificates",
+        "etcd-size" => "chart-etcd-size",
+        "etcd-fsync" => "chart-etcd-fsync",
+        "balancer" => "chart-balancer",
+        _ => return None,
+    })
+}
+
+fn draw(lang: Lang, chart: &Chart, from: u64, to: u64) -> Drawing {
     let top = top(chart);
+    let key = title(chart.id);
     let line = |(colour, s): (usize, &Series)| Line {
         name: clean(&s.name),
         colour,
@@ -150,7 +173,8 @@ fn draw(chart: &Chart, from: u64, to: u64) -> Drawing {
     };
     Drawing {
         id: chart.id,
-        title: chart.title,
+        title: key.map_or_else(|| chart.title.to_owned(), |key| lang.t(key)),
+        foreign: key.is_none(),
         top: spoken(top, chart.unit),
         lines: chart.series.iter().enumerate().map(line).collect(),
         left_out: chart.left_out,
@@ -158,16 +182,17 @@ fn draw(chart: &Chart, from: u64, to: u64) -> Drawing {
 }
 
 fn template(view: &ChartsView, window: Window, now: u64, shell: Shell) -> Page {
+    let lang = shell.lang;
     let alert = |a: &crate::api::AlertView| Alert {
         tone: match (a.firing, a.severity.as_str()) {
             (false, _) | (true, "info") => "idle",
             (true, "critical") => "bad",
             (true, _) => "wait",
         },
-        word: if a.firing { "firing" } else { "pending" },
+        word: lang.t(if a.firing { "charts-firing" } else { "charts-pending" }),
         name: clean(&a.name),
         summary: clean(&a.summary),
-        since: (a.since > 0).then(|| (iso(a.since), ago(now, a.since))),
+        since: (a.since > 0).then(|| (iso(a.since), ago(lang, now, a.since))),
     };
     Page {
         shell,
@@ -177,7 +202,7 @@ fn template(view: &ChartsView, window: Window, now: u64, shell: Shell) -> Page {
         from: iso(view.from),
         to: iso(view.to),
         alerts: view.alerts.iter().map(alert).collect(),
-        drawings: view.charts.iter().map(|c| draw(c, view.from, view.to)).collect(),
+        drawings: view.charts.iter().map(|c| draw(lang, c, view.from, view.to)).collect(),
     }
 }
 
@@ -191,7 +216,7 @@ pub(crate) async fn show(
     let window = Window::ALL.into_iter().find(|w| w.as_str() == wanted).unwrap_or_default();
     let overview = overview(&app).await?;
     let view = app.call(move |api| api.charts(window)).await?;
-    let shell = Shell::new("Charts", &overview, &id, Some(&session));
+    let shell = Shell::new("Charts", &overview, &id, Some(&session)).titled("nav-charts");
     Ok(page(StatusCode::OK, &template(&view, window, overview.clock, shell))?)
 }
 
@@ -216,6 +241,18 @@ mod tests {
         for (value, unit, text) in cases {
             assert_eq!(spoken(value, unit), text);
         }
+    }
+
+    #[test]
+    fn charts_have_titles_in_the_language_of_the_page_and_unknown_ones_that_of_the_daemon() {
+        let chart = |id, title| Chart { id, title, unit: Unit::Share, series: Vec::new(), left_out: 0 };
+        let drawn = |lang, id, title| {
+            let drawing = draw(lang, &chart(id, title), 0, 10);
+            (drawing.title, drawing.foreign)
+        };
+        assert_eq!(drawn(Lang::En, "memory", "Memory used"), ("Memory used".to_owned(), false));
+        assert_eq!(drawn(Lang::De, "memory", "Memory used"), ("Belegter Arbeitsspeicher".to_owned(), false));
+        assert_eq!(drawn(Lang::De, "new", "Something new"), ("Something new".to_owned(), true));
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn show_page(
     let ClockView { clock_ms, source, synchronised, stratum, offset, drift, doubt } = clock;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let template = ClockPage {
-        shell: Shell::new("Clock", &overview, id, Some(session)).translated("nav-clock"),
+        shell: Shell::new("Clock", &overview, id, Some(session)).titled("nav-clock"),
         refusal,
         now: iso(clock_ms / 1000),
         source: clean(&source),

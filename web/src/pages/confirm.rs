@@ -131,7 +131,7 @@ pub(super) async fn render(
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let (title, button, path) = act.texts();
-    let shell = Shell::new("Confirmation", &overview, request, Some(session)).translated(title);
+    let shell = Shell::new("Confirmation", &overview, request, Some(session)).titled(title);
     let lang = shell.lang;
     let (status, refusal) = typed.refused.map_or((StatusCode::OK, None), |(status, r)| (status, Some(r)));
     let member = detail.row.enrollment.as_ref().map(|e| e.id.to_string()).unwrap_or_default();

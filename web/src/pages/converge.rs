@@ -11,13 +11,14 @@ use serde::Deserialize;
 use super::shell::{Refusal, Shell, overview, page};
 use super::site::{REFRESH, Sent};
 use super::view::clean;
-use crate::api::{ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck};
+use crate::api::{ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView};
 use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::limits::MAX_CONVERGE_NODES;
+use crate::words::Lang;
 
 /// Names of changes that a check run found, shown per node.
 const MAX_WOULD: usize = 10;
@@ -26,8 +27,8 @@ struct Node {
     hostname: String,
     label: String,
     tone: &'static str,
-    word: &'static str,
-    /// What it does, waits for, or failed at.
+    word: String,
+    /// What it does, waits for, or failed at, in the words of the payload and of the daemon.
     now: Vec<String>,
     why: Option<String>,
     checks: Vec<NodeCheck>,
@@ -46,10 +47,29 @@ fn tone(stand: Stand) -> &'static str {
     }
 }
 
+/// The key of the word for where a node stands.
+fn word(stand: Stand) -> &'static str {
+    match stand {
+        Stand::Nothing => "stand-nothing",
+        Stand::Waiting => "stand-waiting",
+        Stand::Running => "stand-running",
+        Stand::Converged => "stand-converged",
+        Stand::Outdated => "stand-outdated",
+        Stand::Failed => "stand-failed",
+        Stand::Unhealthy => "stand-unhealthy",
+        Stand::Silent => "stand-silent",
+    }
+}
+
+/// How often a run was ok, what it changed, and how long it took.
+fn outcome(lang: Lang, r: &RunView) -> String {
+    lang.with("platform-ran", &[("ok", r.ok.into()), ("changed", r.changed.into()), ("n", r.seconds.into())])
+}
+
 impl Node {
-    fn of(n: &ConvergeNode, now: u64) -> Self {
+    fn of(lang: Lang, n: &ConvergeNode, now: u64) -> Self {
         let run = n.run.as_ref();
-        let place = |r: &crate::api::RunView| format!("{}: {}", clean(&r.play), clean(&r.task));
+        let place = |r: &RunView| format!("{}: {}", clean(&r.play), clean(&r.task));
         let doing = match n.stand {
             Stand::Running => run.filter(|r| !r.task.is_empty()).map(place).into_iter().collect(),
             Stand::Failed => run.map(place).into_iter().collect(),
@@ -60,13 +80,13 @@ impl Node {
             label: clean(n.hostname.split('.').next().unwrap_or_default()),
             hostname: clean(&n.hostname),
             tone: tone(n.stand),
-            word: n.stand.as_str(),
+            word: lang.t(word(n.stand)),
             now: doing,
             why: run.filter(|_| n.stand == Stand::Failed).map(|r| clean(&r.why)),
             checks: n.checks.iter().map(tamed).collect(),
             would: n.check.iter().flat_map(|c| &c.would).take(MAX_WOULD).map(|w| clean(w)).collect(),
-            ran: ended.map(|(at, r)| (iso(at), ago(now, at), format!("{} ok, {} changed, {} s", r.ok, r.changed, r.seconds))),
-            seen: n.seen.map(|at| (iso(at), ago(now, at))),
+            ran: ended.map(|(at, r)| (iso(at), ago(lang, now, at), outcome(lang, r))),
+            seen: n.seen.map(|at| (iso(at), ago(lang, now, at))),
         }
     }
 
@@ -91,7 +111,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn of(s: &ConvergeStage, now: u64) -> Self {
+    fn of(lang: Lang, s: &ConvergeStage, now: u64) -> Self {
         let list = |names: &[String]| names.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", ");
         Stage {
             role: clean(&s.role),
@@ -100,7 +120,7 @@ impl Stage {
             open: s.open,
             detail: clean(&s.detail),
             paused: s.paused,
-            nodes: s.nodes.iter().map(|n| Node::of(n, now)).collect(),
+            nodes: s.nodes.iter().map(|n| Node::of(lang, n, now)).collect(),
             left_out: s.left_out,
         }
     }
@@ -132,15 +152,16 @@ struct Page {
 fn template(view: &ConvergeView, now: u64, shell: Shell, refusal: Option<Refusal>) -> Page {
     let busy =
         view.stages.iter().flat_map(|s| &s.nodes).any(|n| matches!(n.stand, Stand::Running | Stand::Waiting | Stand::Outdated));
+    let lang = shell.lang;
     Page {
         shell,
         refusal,
         payload: view.payload.map(|id| id.to_string()),
         paused: view.paused,
         busy,
-        stages: view.stages.iter().map(|s| Stage::of(s, now)).collect(),
+        stages: view.stages.iter().map(|s| Stage::of(lang, s, now)).collect(),
         accept: view.accept.as_ref().map(|a| Accept {
-            at: (iso(a.at), ago(now, a.at)),
+            at: (iso(a.at), ago(lang, now, a.at)),
             passed: a.passed,
             checks: a.checks.iter().map(tamed).collect(),
         }),
@@ -157,7 +178,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.converge_view()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Platform", &overview, id, Some(session));
+    let mut shell = Shell::new("Platform", &overview, id, Some(session)).titled("nav-platform");
     shell.event = newest;
     // A node that is busy stays, so the page still refreshes itself.
     let mut made = template(&view.shortened(MAX_CONVERGE_NODES), overview.clock, shell, refusal);

@@ -77,7 +77,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.countersign()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Countersigning", &overview, id, Some(session)).translated("countersign-title");
+    let mut shell = Shell::new("Countersigning", &overview, id, Some(session)).titled("countersign-title");
     shell.event = newest;
     page(status, &template(shell, view, refusal, text))
 }

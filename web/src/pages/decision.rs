@@ -121,13 +121,13 @@ pub(super) struct Rival {
 }
 
 impl Rival {
-    pub(super) fn of(c: &ClaimantView) -> Self {
+    pub(super) fn of(lang: Lang, c: &ClaimantView) -> Self {
         Rival {
             machine: c.machine,
             enrollment: c.enrollment.to_string(),
             mac: c.mac.to_string(),
-            serial: clean_or(&c.serial, "none"),
-            model: clean_or(&c.model, "unknown model"),
+            serial: clean_or(&c.serial, &lang.t("plan-no-serial")),
+            model: clean_or(&c.model, &lang.t("unknown-model")),
             address: c.address.to_string(),
             number: c.number.map(|n| format!("{n}-")).unwrap_or_default(),
             chosen: c.chosen,
@@ -136,12 +136,7 @@ impl Rival {
 }
 
 impl Hints {
-    pub(super) fn of(s: &SuggestionView) -> Self {
-        Hints::of_in(Lang::En, s)
-    }
-
-    /// The same in a language.
-    fn of_in(lang: Lang, s: &SuggestionView) -> Self {
+    pub(super) fn of(lang: Lang, s: &SuggestionView) -> Self {
         let named = |key: &str, value: &Option<String>| value.as_deref().map(|v| lang.with(key, &[("x", (&clean(v)).into())]));
         let says = [named("says-name", &s.hostname), named("says-role", &s.role), named("says-disk", &s.wish)];
         let against = s.why.as_deref().filter(|_| s.differs.is_empty());
@@ -154,7 +149,7 @@ impl Hints {
             against: against.map(|why| (clean(why), s.trouble.map_or("", |t| t.hint))),
             ready: s.ready,
             click: s.click,
-            rivals: s.rivals.iter().map(Rival::of).collect(),
+            rivals: s.rivals.iter().map(|c| Rival::of(lang, c)).collect(),
         }
     }
 }
@@ -196,7 +191,7 @@ pub(super) fn decide(
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
         first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
-        hints: hint.map(|s| Hints::of_in(lang, s)),
+        hints: hint.map(|s| Hints::of(lang, s)),
     })
 }
 

@@ -185,7 +185,7 @@ pub(crate) async fn show(
     let newest = *app.newest().borrow();
     let wanted = q.clone();
     let view = app.call(move |api| api.dhcp(&wanted)).await?;
-    let mut shell = Shell::new("DHCP", &overview, &id, Some(&session)).translated("nav-dhcp");
+    let mut shell = Shell::new("DHCP", &overview, &id, Some(&session)).titled("nav-dhcp");
     shell.event = newest;
     Ok(page(StatusCode::OK, &template(shell, overview.clock, &q, asked, &view))?)
 }

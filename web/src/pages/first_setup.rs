@@ -48,7 +48,7 @@ pub(crate) fn form_page(
     let retry = refused.as_ref().and_then(|f| f.retry_after);
     let refusal = refused.map(Refusal::of).transpose()?.map(|(_, refusal)| refusal);
     let site = id.look().lang.t("setup-new-seed");
-    let shell = Shell::bare("Set-up", &site, &view.version, id).translated("setup-title");
+    let shell = Shell::bare("Set-up", &site, &view.version, id).titled("setup-title");
     let lang = shell.look.lang;
     let interfaces = view.interfaces.iter().map(|i| {
         let link = lang.t(if i.up { "setup-link" } else { "setup-no-link" });

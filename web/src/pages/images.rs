@@ -17,6 +17,7 @@ use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// Digits of a digest that are shown; the full digest is in the title.
 const SHORT: usize = 12;
@@ -39,31 +40,31 @@ struct Output {
 
 struct Check {
     tone: &'static str,
-    word: &'static str,
+    word: String,
     wrong: Option<String>,
     when: String,
 }
 
 impl Output {
-    fn of(one: &OutputView, now: u64) -> Self {
+    fn of(lang: Lang, one: &OutputView, now: u64) -> Self {
         let sha256 = one.sha256.map(|d| d.to_string()).unwrap_or_default();
         let check = one.check.as_ref().map(|c| Check {
             tone: if c.wrong.is_none() { "good" } else { "bad" },
-            word: if c.wrong.is_none() { "intact" } else { "damaged" },
+            word: lang.t(if c.wrong.is_none() { "images-intact" } else { "images-damaged" }),
             wrong: c.wrong.as_deref().map(clean),
-            when: ago(now, c.at),
+            when: ago(lang, now, c.at),
         });
         Output {
             name: clean(&one.name),
             target: one.target,
-            role: one.role.as_deref().map_or_else(|| "all".to_owned(), clean),
+            role: one.role.as_deref().map_or_else(|| lang.t("images-all"), clean),
             node: one.node.as_deref().map(clean),
             size: bytes(one.bytes),
             file: clean(&one.file),
             short: sha256.chars().take(SHORT).collect(),
             sha256,
             directory: clean(&one.directory),
-            made: (iso(one.made), ago(now, one.made)),
+            made: (iso(one.made), ago(lang, now, one.made)),
             current: one.current,
             secret: one.secret,
             check,
@@ -86,7 +87,8 @@ struct Page {
 }
 
 fn template(view: OutputsView, now: u64, shell: Shell, refusal: Option<Refusal>) -> Page {
-    let work = view.job.as_ref().map(|job| Work::of(job, now, "/images/stop"));
+    let lang = shell.lang;
+    let work = view.job.as_ref().map(|job| Work::of(lang, job, now, "/images/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     let (of_role, of_all) = view.targets.into_iter().partition(|t| t.of_role);
     Page {
@@ -98,7 +100,7 @@ fn template(view: OutputsView, now: u64, shell: Shell, refusal: Option<Refusal>)
         roles: view.roles.iter().map(|r| clean(r)).collect(),
         of_role,
         of_all,
-        outputs: view.outputs.iter().map(|o| Output::of(o, now)).collect(),
+        outputs: view.outputs.iter().map(|o| Output::of(lang, o, now)).collect(),
     }
 }
 
@@ -112,7 +114,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.outputs()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Images", &overview, id, Some(session));
+    let mut shell = Shell::new("Images", &overview, id, Some(session)).titled("nav-images");
     shell.refresh = view.job.as_ref().filter(|job| job.is_running()).map(|_| REFRESH);
     shell.event = newest;
     page(status, &template(view, overview.clock, shell, refusal))

@@ -36,7 +36,7 @@ impl Job {
         let lines = detail.lines.iter().rev().map(|l| (iso(l.at), clean(&l.text)));
         Job {
             id: detail.job.id,
-            work: Work::of_in(lang, &detail.job, now, "/jobs"),
+            work: Work::of(lang, &detail.job, now, "/jobs"),
             ended: detail.ended.map(|t| Moment::of(lang, now, t)),
             took: lasting(until.saturating_sub(detail.job.began)),
             left: detail.left.filter(|_| detail.job.is_running()).map(lasting),
@@ -65,7 +65,7 @@ async fn show_page(
     let jobs = app.call(|api| api.jobs()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let busy = jobs.iter().any(|j| j.job.is_running());
-    let mut shell = Shell::new("Jobs", &overview, id, Some(session)).translated("nav-jobs");
+    let mut shell = Shell::new("Jobs", &overview, id, Some(session)).titled("nav-jobs");
     shell.refresh = busy.then_some(REFRESH);
     shell.event = newest;
     let jobs = jobs.iter().map(|j| Job::of(shell.lang, j, overview.clock)).collect();

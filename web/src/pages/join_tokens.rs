@@ -79,7 +79,7 @@ async fn show_page(
     let overview = overview(app).await?;
     let tokens = app.call(|api| api.join_tokens()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let shell = Shell::new("Join tokens", &overview, id, Some(session)).translated("join-token-title");
+    let shell = Shell::new("Join tokens", &overview, id, Some(session)).titled("join-token-title");
     let mut tokens: Vec<Row> = tokens.iter().rev().map(|t| Row::of(shell.lang, t, overview.clock)).collect();
     tokens.sort_by_key(|t| !t.waits);
     let waiting = tokens.iter().filter(|t| t.waits).count();

@@ -80,7 +80,7 @@ pub(crate) async fn setup_form(State(app): State<App>, id: RequestId) -> Result<
     if !overview.setup_needed {
         return Ok(Redirect::to("/").into_response());
     }
-    let shell = Shell::new("First administrator", &overview, &id, None).translated("admin-title");
+    let shell = Shell::new("First administrator", &overview, &id, None).titled("admin-title");
     page(StatusCode::OK, &SetupPage { shell, refusal: None, code: String::new(), user: String::new() })
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn setup(
         Failure::new(StatusCode::BAD_REQUEST, "the passwords do not match").with_hint("type the password in both fields")
     };
     let (status, refusal) = Refusal::of(failure)?;
-    let shell = Shell::new("First administrator", &overview(&app).await?, &id, None).translated("admin-title");
+    let shell = Shell::new("First administrator", &overview(&app).await?, &id, None).titled("admin-title");
     page(status, &SetupPage { shell, refusal: Some(refusal), code, user })
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn login_form(
     if find(&app, &headers).await?.is_some() {
         return Ok(Redirect::to(next_page(&next)).into_response());
     }
-    let shell = Shell::new("Log in", &overview, &id, None).translated("log-in");
+    let shell = Shell::new("Log in", &overview, &id, None).titled("log-in");
     page(StatusCode::OK, &LoginPage { shell, refusal: None, user: String::new(), next: next_page(&next).to_owned() })
 }
 
@@ -138,7 +138,7 @@ pub(crate) async fn login(
                 failure.error = "wrong user name or password".to_owned();
             }
             let (status, refusal) = Refusal::of(failure)?;
-            let shell = Shell::new("Log in", &overview(&app).await?, &id, None).translated("log-in");
+            let shell = Shell::new("Log in", &overview(&app).await?, &id, None).titled("log-in");
             page(status, &LoginPage { shell, refusal: Some(refusal), user, next })
         }
     }
@@ -163,7 +163,7 @@ async fn unseal_page(
         return Ok(Redirect::to("/").into_response());
     }
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    page(status, &UnsealPage { shell: Shell::new("Unseal", &overview, id, Some(session)).translated("unseal"), refusal })
+    page(status, &UnsealPage { shell: Shell::new("Unseal", &overview, id, Some(session)).titled("unseal"), refusal })
 }
 
 pub(crate) async fn unseal_form(

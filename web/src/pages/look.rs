@@ -41,7 +41,7 @@ pub(crate) struct LookForm {
 }
 
 pub(crate) fn form(shell: Shell) -> Result<Response, Failure> {
-    let shell = shell.translated("look-title");
+    let shell = shell.titled("look-title");
     let look = shell.look;
     let theme = |t: Theme| Choice { word: t.as_str(), name: look.lang.t(t.key()), chosen: t == look.theme };
     let language = |l: Lang| Choice { word: l.code(), name: l.name().to_owned(), chosen: look.chosen && l == look.lang };

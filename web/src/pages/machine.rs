@@ -209,7 +209,7 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
     let (detail, fleet) = app.call(move |api| Ok((api.machine(id)?, api.machines_of(&[id])?.pop()))).await?;
-    let mut shell = Shell::new(&detail.row.mac.to_string(), &overview, request, Some(session)).in_language();
+    let mut shell = Shell::new(&detail.row.mac.to_string(), &overview, request, Some(session));
     let lang = shell.lang;
     let line = Line::of(lang, &detail.row, overview.clock);
     shell.title = line.name.clone();
@@ -243,7 +243,7 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
         timeline: folded(lang, &detail.timeline, overview.clock),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
-        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of_in(lang, v, overview.clock)),
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(lang, v, overview.clock)),
         shell,
         line,
     };

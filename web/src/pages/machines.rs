@@ -210,7 +210,7 @@ pub(super) async fn render(app: &App, session: &Session, id: &RequestId, said: S
     let asked = query.clone();
     let found = app.call(move |api| api.machine_page(&asked)).await?;
     let now = overview.clock;
-    let mut shell = Shell::new("Machines", &overview, id, Some(session)).translated("machines-title");
+    let mut shell = Shell::new("Machines", &overview, id, Some(session)).titled("machines-title");
     let lang = shell.lang;
     let (status, refusal) = refusal.map_or((StatusCode::OK, None), |(status, r)| (status, Some(r)));
     // A reload would lose what is ticked.

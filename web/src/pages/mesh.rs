@@ -12,11 +12,12 @@ use serde::Deserialize;
 use super::charts::spoken;
 use super::shell::{Shell, overview, page};
 use super::view::clean;
-use crate::api::{MeshLink, MeshView, Unit};
+use crate::api::{MeshLink, MeshView, MeshViolation, Unit};
 use crate::auth::{NoPage, PageSession};
 use crate::call::App;
 use crate::dates::iso;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// Nodes in the picture: more would cover each other. The tables have all.
 const MAX_DRAWN: usize = 24;
@@ -160,7 +161,17 @@ fn pair<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     if a < b { (a, b) } else { (b, a) }
 }
 
+/// Which plane carried what, between which nodes.
+fn carried(lang: Lang, v: &MeshViolation) -> String {
+    let service = format!("{}/{}", v.protocol, v.port);
+    lang.with(
+        "mesh-carried",
+        &[("node", (&v.node).into()), ("plane", (&v.plane).into()), ("x", (&service).into()), ("peer", (&v.peer).into())],
+    )
+}
+
 fn template(view: &MeshView, plane: &str, shell: Shell) -> Page {
+    let lang = shell.lang;
     let planes: BTreeSet<&str> = view.links.iter().map(|l| l.plane.as_str()).collect();
     let plane = planes.get(plane).copied().unwrap_or_default();
     let shown = |p: &str| plane.is_empty() || plane == p;
@@ -190,9 +201,7 @@ fn template(view: &MeshView, plane: &str, shell: Shell) -> Page {
         missing: view.missing.as_deref().map(clean),
         source: view.source.as_deref().map(clean),
         at: iso(view.at),
-        violations: violations()
-            .map(|v| clean(&format!("{}: {} carried {}/{} with {}", v.node, v.plane, v.protocol, v.port, v.peer)))
-            .collect(),
+        violations: violations().map(|v| clean(&carried(lang, v))).collect(),
         blind: view.blind.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", "),
         undrawn: view.nodes.len().saturating_sub(names.len()),
         lines: lines(&names, &dots, &links, &bad),
@@ -212,7 +221,7 @@ pub(crate) async fn show(
     let plane = ask.map(|Query(a)| a.plane).unwrap_or_default();
     let overview = overview(&app).await?;
     let view = app.call(move |api| api.mesh()).await?;
-    let shell = Shell::new("Mesh", &overview, &id, Some(&session));
+    let shell = Shell::new("Mesh", &overview, &id, Some(&session)).titled("nav-mesh");
     Ok(page(StatusCode::OK, &template(&view, &plane, shell))?)
 }
 

@@ -5,7 +5,7 @@ use cluster_seed::proof::ProofState;
 
 use super::view::clean;
 use crate::api::{HomeView, Overview};
-use crate::dates::ago_in;
+use crate::dates::ago;
 use crate::words::Lang;
 
 /// Age in seconds from which the newest capsule is mentioned: a week.
@@ -113,7 +113,7 @@ fn machine_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
     if waiting > 0 {
         let text = match &home.oldest {
             Some(oldest) => {
-                let since = ago_in(lang, now, oldest.at);
+                let since = ago(lang, now, oldest.at);
                 lang.with("need-waiting-since", &[("n", waiting.into()), ("x", (&since).into())])
             }
             None => lang.with("need-waiting", &[("n", waiting.into())]),
@@ -128,7 +128,7 @@ fn machine_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
     }
     let silent = count(home, Stage::Silent);
     if silent > 0 {
-        let since = |at| ago_in(lang, now, at);
+        let since = |at| ago(lang, now, at);
         let named: Vec<String> = home.silent.iter().map(|s| format!("{} ({})", clean(&s.name), since(s.at))).collect();
         let more = silent.saturating_sub(u32::try_from(named.len()).unwrap_or(silent));
         let key = if more > 0 { "need-silent-more" } else { "need-silent" };
@@ -166,7 +166,7 @@ fn keeping_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
     let age = home.capsule.map(|at| overview.clock.saturating_sub(at));
     if age.is_none_or(|age| age >= CAPSULE_AGE) {
         let text = match home.capsule {
-            Some(at) => lang.with("need-capsule-old", &[("x", (&ago_in(lang, overview.clock, at)).into())]),
+            Some(at) => lang.with("need-capsule-old", &[("x", (&ago(lang, overview.clock, at)).into())]),
             None => lang.t("need-no-capsule"),
         };
         all.go("capsule", "wait", text, ("go-export", "/site"));

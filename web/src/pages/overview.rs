@@ -15,7 +15,7 @@ use super::work::Work;
 use crate::api::{Happening, HomeView, Overview};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
-use crate::dates::ago_in;
+use crate::dates::ago;
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::words::Lang;
@@ -90,7 +90,7 @@ pub(super) async fn render(
         app.call(move |api| Ok((api.home()?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
     let now = overview.clock;
     // It is not reloaded without JavaScript: the cursor is in the field for the code.
-    let mut shell = Shell::new("Home", &overview, id, Some(session)).translated("home-title");
+    let mut shell = Shell::new("Home", &overview, id, Some(session)).titled("home-title");
     let lang = shell.lang;
     shell.event = newest;
     let steps = steps(lang, &overview, &home);
@@ -105,7 +105,7 @@ pub(super) async fn render(
         steps,
         stages: stages(&home),
         aside: home.aside,
-        job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of_in(lang, j, now, "/site/stop")),
+        job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(lang, j, now, "/site/stop")),
         events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(lang, h, now)).collect(),
         roles: roles(&overview),
         snapshot: overview.snapshot.map(|s| s.short()),
@@ -135,5 +135,5 @@ fn stages(home: &HomeView) -> Vec<Count> {
 fn event(lang: Lang, happening: &Happening, now: u64) -> Event {
     let Happening { event, name } = happening;
     let machine = event.machine.zip(name.as_deref()).map(|(id, name)| (id, clean(name)));
-    Event { entry: Entry::of(event, ago_in(lang, now, event.at / 1000)), machine }
+    Event { entry: Entry::of(event, ago(lang, now, event.at / 1000)), machine }
 }

@@ -11,7 +11,7 @@ use super::view::{bytes, clean};
 use crate::api::{ExtraView, SnapshotView};
 use crate::auth::{NoPage, PageSession};
 use crate::call::App;
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 use crate::headers::RequestId;
 use crate::words::Lang;
 
@@ -65,7 +65,7 @@ impl Snapshot {
             maker: one.maker.as_ref().map(|k| clean(k).chars().take(SHORT).collect()),
             word: lang.t(word(one.proof)),
             tone: tone(one.proof),
-            when: one.proven_at.map(|at| (iso(at), ago_in(lang, now, at))),
+            when: one.proven_at.map(|at| (iso(at), ago(lang, now, at))),
             installed: roles().filter_map(|r| Some(format!("{} ({})", clean(&r.role), r.packages?))).collect(),
             failed: roles().filter_map(|r| Some((clean(&r.role), clean(r.why.as_ref()?)))).collect(),
         }
@@ -110,7 +110,7 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
     let overview = overview(&app).await?;
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.packages()).await?;
-    let mut shell = Shell::new("Packages", &overview, &id, Some(&session)).translated("nav-packages");
+    let mut shell = Shell::new("Packages", &overview, &id, Some(&session)).titled("nav-packages");
     let lang = shell.lang;
     shell.event = newest;
     let template = Page {

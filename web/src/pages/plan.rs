@@ -53,7 +53,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(v: &PlanRowView) -> Self {
+    fn of(lang: Lang, v: &PlanRowView) -> Self {
         let row = &v.row;
         Row {
             line: row.line,
@@ -68,8 +68,8 @@ impl Row {
             machine: v.machine,
             enrollment: v.enrollment.map(|e| e.to_string()).unwrap_or_default(),
             number: v.number.map(|n| format!("{n}-")).unwrap_or_default(),
-            hints: v.suggestion.as_ref().map(Hints::of),
-            claimants: v.claimants.iter().take(MAX_CLAIMANTS).map(Rival::of).collect(),
+            hints: v.suggestion.as_ref().map(|s| Hints::of(lang, s)),
+            claimants: v.claimants.iter().take(MAX_CLAIMANTS).map(|c| Rival::of(lang, c)).collect(),
         }
     }
 }
@@ -85,14 +85,14 @@ struct Other {
 }
 
 impl Other {
-    fn of(u: &UnplannedView) -> Self {
+    fn of(lang: Lang, u: &UnplannedView) -> Self {
         Other {
             machine: u.machine,
             mac: u.mac.to_string(),
-            serial: clean_or(&u.serial, "none"),
-            model: clean_or(&u.model, "unknown model"),
+            serial: clean_or(&u.serial, &lang.t("plan-no-serial")),
+            model: clean_or(&u.model, &lang.t("unknown-model")),
             number: u.number.map(|n| format!("{n}-")).unwrap_or_default(),
-            hints: u.suggestion.as_ref().map(Hints::of),
+            hints: u.suggestion.as_ref().map(|s| Hints::of(lang, s)),
         }
     }
 }
@@ -109,12 +109,7 @@ pub(super) struct VerdictLine {
 }
 
 impl VerdictLine {
-    pub(super) fn of(v: &VerdictView, now: u64) -> Self {
-        VerdictLine::of_in(Lang::En, v, now)
-    }
-
-    /// The same in a language.
-    pub(super) fn of_in(lang: Lang, v: &VerdictView, now: u64) -> Self {
+    pub(super) fn of(lang: Lang, v: &VerdictView, now: u64) -> Self {
         VerdictLine {
             mac: v.mac.to_string(),
             machine: v.machine,
@@ -175,6 +170,7 @@ struct Shown {
 }
 
 fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
+    let lang = shell.lang;
     let PlanView { policy, window, check, verdicts } = view;
     let is_dry_run = shown.checked.is_some();
     let PlanCheck { rows, unplanned, problems } = shown.checked.unwrap_or(check);
@@ -197,19 +193,19 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
         open: window.open,
         until: window.until.map(iso).unwrap_or_default(),
         opened_by: window.by.as_deref().map(clean).unwrap_or_default(),
-        conflicts: conflicts.into_iter().take(MAX_WAITING).map(Row::of).collect(),
-        waiting: waiting.into_iter().filter(|r| !r.aside).take(MAX_WAITING).map(Row::of).collect(),
+        conflicts: conflicts.into_iter().take(MAX_WAITING).map(|r| Row::of(lang, r)).collect(),
+        waiting: waiting.into_iter().filter(|r| !r.aside).take(MAX_WAITING).map(|r| Row::of(lang, r)).collect(),
         aside,
         other_aside,
-        others: unplanned.iter().filter(|u| !u.aside).take(MAX_WAITING).map(Other::of).collect(),
-        rows: rest.into_iter().skip((at - 1) * PAGE).take(PAGE).map(Row::of).collect(),
+        others: unplanned.iter().filter(|u| !u.aside).take(MAX_WAITING).map(|u| Other::of(lang, u)).collect(),
+        rows: rest.into_iter().skip((at - 1) * PAGE).take(PAGE).map(|r| Row::of(lang, r)).collect(),
         problems: problems.iter().take(cluster_seed::plan::MAX_PROBLEMS).map(problem).collect(),
         all,
         nodes,
         not_seen,
         at,
         last,
-        verdicts: verdicts.iter().take(MAX_WAITING).map(|v| VerdictLine::of(v, now)).collect(),
+        verdicts: verdicts.iter().take(MAX_WAITING).map(|v| VerdictLine::of(lang, v, now)).collect(),
     }
 }
 
@@ -218,7 +214,7 @@ async fn show_page(app: &App, id: &RequestId, session: &Session, shown: Shown) -
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.plan()).await?;
     let status = shown.refusal.as_ref().map_or(StatusCode::OK, |(status, _)| *status);
-    let mut shell = Shell::new("Plan", &overview, id, Some(session));
+    let mut shell = Shell::new("Plan", &overview, id, Some(session)).titled("nav-plan");
     shell.event = newest;
     page(status, &template(shell, view, shown, overview.clock))
 }

@@ -13,6 +13,7 @@ use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 struct Plane {
     name: String,
@@ -38,7 +39,7 @@ struct Key {
     node: String,
     plane: String,
     stage: &'static str,
-    word: &'static str,
+    word: String,
     since: Moment,
     actor: String,
 }
@@ -67,11 +68,12 @@ struct Page {
     all: bool,
 }
 
-fn plane(row: &PlaneRow) -> Plane {
+fn plane(lang: Lang, row: &PlaneRow) -> Plane {
     let hubs = row.hubs.iter().map(|hub| clean(hub)).collect::<Vec<_>>().join(", ");
     let topology = match (row.topology.as_str(), hubs.is_empty()) {
-        ("hub", true) => "hub: the seed".to_owned(),
-        ("hub", false) => format!("hub: the seed, {hubs}"),
+        ("hub", true) => lang.t("planes-hub"),
+        ("hub", false) => lang.with("planes-hubs", &[("x", (&hubs).into())]),
+        ("mesh", _) => lang.t("planes-mesh"),
         (other, _) => clean(other),
     };
     Plane {
@@ -97,19 +99,19 @@ fn allow(plane: &str, row: &AllowRow) -> Allow {
     }
 }
 
-fn key(row: &RotationRow, now: u64) -> Key {
+fn key(lang: Lang, row: &RotationRow, now: u64) -> Key {
     let (stage, word) = match row.stage {
-        RotationStage::Queued => ("idle", "waits for its turn"),
-        RotationStage::Asked => ("wait", "waits for the new key of the node"),
-        RotationStage::Announced => ("wait", "waits until every node has the new key"),
-        RotationStage::Switched => ("wait", "changes over"),
+        RotationStage::Queued => ("idle", "planes-queued"),
+        RotationStage::Asked => ("wait", "planes-asked"),
+        RotationStage::Announced => ("wait", "planes-announced"),
+        RotationStage::Switched => ("wait", "planes-switched"),
     };
     Key {
         node: clean(&row.node),
         plane: clean(&row.plane),
         stage,
-        word,
-        since: Moment::new(now, row.since),
+        word: lang.t(word),
+        since: Moment::of(lang, now, row.since),
         actor: clean(&row.actor),
     }
 }
@@ -124,12 +126,14 @@ async fn render(
     let overview = overview(app).await?;
     let (rows, rotations) = app.call(|api| Ok((api.planes()?, api.rotations()?))).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
+    let shell = Shell::new("Planes", &overview, id, Some(session)).titled("nav-planes");
+    let lang = shell.lang;
     let template = Page {
-        shell: Shell::new("Planes", &overview, id, Some(session)),
+        shell,
         refusal,
-        planes: rows.iter().map(plane).collect(),
+        planes: rows.iter().map(|row| plane(lang, row)).collect(),
         allows: rows.iter().flat_map(|row| row.allows.iter().map(move |a| allow(&row.name, a))).collect(),
-        keys: rotations.iter().map(|row| key(row, overview.clock)).collect(),
+        keys: rotations.iter().map(|row| key(lang, row, overview.clock)).collect(),
         node: clean(&form.node),
         chosen: clean(&form.plane),
         all: !form.all.is_empty(),

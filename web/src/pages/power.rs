@@ -104,7 +104,7 @@ async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Sai
         weakness: c.weakness.as_deref().map(clean),
         offered: c.offered.map(|o| Offered { fingerprint: clean(&o.fingerprint), weakness: o.weakness.as_deref().map(clean) }),
     });
-    let mut shell = Shell::new("Power", &overview, id, Some(session)).in_language();
+    let mut shell = Shell::new("Power", &overview, id, Some(session));
     shell.title = shell.x("power-of", &line.name);
     let template = Page {
         shell,

@@ -123,7 +123,7 @@ async fn show_page(app: &App, id: &RequestId, session: &Session, shown: Shown<'_
     let overview = overview(app).await?;
     let actor = session.actor().clone();
     let view = app.call(move |api| api.settings(&actor)).await?;
-    let shell = Shell::new("Settings", &overview, id, Some(session)).translated("nav-settings");
+    let shell = Shell::new("Settings", &overview, id, Some(session)).titled("nav-settings");
     let (mut status, refusal) = shown.refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     if shown.check.as_ref().is_some_and(|c| !c.problems.is_empty()) && refusal.is_none() {
         status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -177,7 +177,7 @@ pub(crate) async fn show(
         card.qr = Some(&address).filter(|a| !a.is_empty()).and_then(|a| Qr::new(&format!("{a}{}", card.leads)));
     }
     let only_here = host(&headers).is_none_or(is_loopback);
-    let shell = Shell::new("Bring-up sheet", &overview, &id, Some(&session)).translated("sheet-title");
+    let shell = Shell::new("Bring-up sheet", &overview, &id, Some(&session)).titled("sheet-title");
     page(StatusCode::OK, &Page { shell, cards, all, at, last, address, only_here })
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Shell {
     name: String,
     pub(crate) title: String,
     pub(crate) look: Look,
-    /// The language of the page. That of the frame is the visitor's; a page that is not translated stays English.
+    /// The visitor's.
     pub(crate) lang: Lang,
     pub(crate) site: String,
     pub(crate) version: String,
@@ -134,7 +134,7 @@ impl Shell {
             name: title.to_owned(),
             title: title.to_owned(),
             look: id.look(),
-            lang: Lang::En,
+            lang: id.look().lang,
             site: clean(&overview.site),
             version: clean(&overview.version),
             nonce: id.nonce().to_owned(),
@@ -159,7 +159,7 @@ impl Shell {
             name: title.to_owned(),
             title: title.to_owned(),
             look: id.look(),
-            lang: Lang::En,
+            lang: id.look().lang,
             site: site.to_owned(),
             version: clean(version),
             nonce: id.nonce().to_owned(),
@@ -173,52 +173,45 @@ impl Shell {
         }
     }
 
-    /// The page is in the visitor's language, every text of it; its title is that of a key.
-    pub(super) fn translated(mut self, title: &str) -> Self {
-        self.lang = self.look.lang;
+    /// The title is that of a key.
+    pub(super) fn titled(mut self, title: &str) -> Self {
         self.title = self.t(title);
-        self
-    }
-
-    /// The same for a page whose title is a name.
-    pub(super) fn in_language(mut self) -> Self {
-        self.lang = self.look.lang;
         self
     }
 
     /// A text in the visitor's language.
     pub(crate) fn t(&self, key: &str) -> String {
-        self.look.lang.t(key)
+        self.lang.t(key)
     }
 
     /// One with a number `n`.
     pub(crate) fn n(&self, key: &str, n: impl Count) -> String {
-        self.look.lang.with(key, &[("n", n.count().into())])
+        self.lang.with(key, &[("n", n.count().into())])
     }
 
     /// One with words `x`.
     pub(crate) fn x(&self, key: &str, x: &str) -> String {
-        self.look.lang.with(key, &[("x", x.into())])
+        self.lang.with(key, &[("x", x.into())])
     }
 
     /// One with both.
     pub(crate) fn nx(&self, key: &str, n: impl Count, x: &str) -> String {
-        self.look.lang.with(key, &[("n", n.count().into()), ("x", x.into())])
+        self.lang.with(key, &[("n", n.count().into()), ("x", x.into())])
     }
 
     /// One with who did it, and when.
     pub(crate) fn by(&self, key: &str, x: &str, when: &str) -> String {
-        self.look.lang.with(key, &[("x", x.into()), ("when", when.into())])
+        self.lang.with(key, &[("x", x.into()), ("when", when.into())])
     }
 
     /// HTML of the catalogue; `x` is put in as text.
     pub(crate) fn html(&self, key: &str, x: &str) -> String {
-        self.look.lang.html(key, &[("x", x.into())])
+        self.lang.html(key, &[("x", x.into())])
     }
 
     /// HTML with who did it, and when.
     pub(crate) fn html_by(&self, key: &str, x: &str, when: &str) -> String {
-        self.look.lang.html(key, &[("x", x.into()), ("when", when.into())])
+        self.lang.html(key, &[("x", x.into()), ("when", when.into())])
     }
 
     /// HTML of what the daemon says in English, marked as that on a page in another language.
@@ -227,19 +220,9 @@ impl Shell {
         if self.lang == Lang::En { text } else { format!("<span lang=\"en\">{text}</span>") }
     }
 
-    /// The attribute of what is in the visitor's language, on a page that is not.
-    pub(crate) fn framed(&self) -> String {
-        if self.look.lang == self.lang { String::new() } else { format!(" lang=\"{}\"", self.look.lang.code()) }
-    }
-
     /// The attribute of what comes from the daemon in English, on a page in another language.
     pub(crate) fn english(&self) -> &'static str {
         if self.lang == Lang::En { "" } else { " lang=\"en\"" }
-    }
-
-    /// The same for English inside of the frame.
-    pub(crate) fn english_frame(&self) -> &'static str {
-        if self.look.lang == Lang::En { "" } else { " lang=\"en\"" }
     }
 
     /// Whether the page is the one at this address, or below it.

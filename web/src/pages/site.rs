@@ -13,7 +13,7 @@ use super::work::Work;
 use crate::api::{Actor, ApiError, CapsuleFile, ExportWish, ImportWish, OperatorApi, Overview, PlaceView, SeedMode, SiteView};
 use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::headers::{From, RequestId};
 use crate::words::Lang;
@@ -43,7 +43,7 @@ impl File {
             name: clean(&file.name),
             size: bytes(file.size),
             arrived: arrived.map(|e| (u128::from(file.size.min(e)) * 100 / u128::from(e)) as u64),
-            changed: ago_in(lang, now, file.modified),
+            changed: ago(lang, now, file.modified),
         }
     }
 }
@@ -75,7 +75,7 @@ struct Page {
 
 fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<Refusal>) -> Page {
     let (now, lang) = (overview.clock, shell.lang);
-    let work = site.job.as_ref().map(|j| Work::of_in(lang, j, now, "/site/stop"));
+    let work = site.job.as_ref().map(|j| Work::of(lang, j, now, "/site/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     let mode = match site.mode {
         SeedMode::Active => "site-mode-active",
@@ -108,7 +108,7 @@ fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<R
         work,
         busy,
         no_drill: site.no_drill.map(|w| clean(&w)),
-        drills: site.drills.iter().map(|e| Entry::of(e, ago_in(lang, now, e.at / 1000))).collect(),
+        drills: site.drills.iter().map(|e| Entry::of(e, ago(lang, now, e.at / 1000))).collect(),
         splits: &SPLITS,
     }
 }
@@ -123,7 +123,7 @@ async fn show_page(
     let newest = *app.newest().borrow();
     let site = app.call(|api| api.site()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
-    let mut shell = Shell::new("Site", &overview, id, Some(session)).translated("nav-the-site");
+    let mut shell = Shell::new("Site", &overview, id, Some(session)).titled("nav-the-site");
     shell.refresh = site.job.as_ref().filter(|j| j.is_running()).map(|_| REFRESH);
     shell.event = newest;
     page(status, &template(&overview, site, shell, refusal))

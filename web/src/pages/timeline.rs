@@ -4,7 +4,7 @@ use cluster_seed::events::{EventKind, Tone, family};
 
 use super::view::{Entry, clean, condense};
 use crate::api::EventView;
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 use crate::words::Lang;
 
 /// Part of a machine's story.
@@ -107,7 +107,7 @@ impl<'e> Filling<'e> {
         self.list.sort_by_key(|(e, _)| (e.at, e.id));
         let mut shown = Vec::new();
         let entry = |(event, times): &(&EventView, u32)| {
-            let mut entry = Entry::of(event, ago_in(lang, now, event.at / 1000));
+            let mut entry = Entry::of(event, ago(lang, now, event.at / 1000));
             entry.text = clean(bare(event).0);
             entry.times = (*times > 1).then_some(*times);
             // Facts that an earlier packet had are not repeated.
@@ -124,7 +124,7 @@ impl<'e> Filling<'e> {
             id: self.id,
             title: lang.t(self.phase.key()),
             iso: iso(self.first / 1000),
-            ago: ago_in(lang, now, self.first / 1000),
+            ago: ago(lang, now, self.first / 1000),
             took: took(self.last.saturating_sub(self.first)),
             count: self.list.iter().map(|(_, times)| times).sum(),
             bad: self.list.iter().any(|(e, _)| e.kind.parse().is_ok_and(|k: EventKind| k.tone() == Tone::Bad)),

@@ -5,7 +5,7 @@ use cluster_seed::events::{EventKind, Tone};
 use cluster_seed::fleet::Stage;
 
 use crate::api::{EnrollmentView, EventView, HeldView, InstallProgress, MachineRow, PacketFacts};
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 pub(crate) use crate::text::{clean, clean_or};
 use crate::words::Lang;
 
@@ -141,12 +141,8 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    pub(crate) fn new(now: u64, then: u64) -> Self {
-        Moment::of(Lang::En, now, then)
-    }
-
     pub(crate) fn of(lang: Lang, now: u64, then: u64) -> Self {
-        Moment { iso: iso(then), ago: ago_in(lang, now, then) }
+        Moment { iso: iso(then), ago: ago(lang, now, then) }
     }
 }
 

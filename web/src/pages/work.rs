@@ -2,7 +2,7 @@
 
 use super::view::{bytes, clean};
 use crate::api::{JobKind, JobState, JobView};
-use crate::dates::ago_in;
+use crate::dates::ago;
 use crate::words::Lang;
 
 /// The job that is running, or ran last.
@@ -46,12 +46,7 @@ pub(super) fn state(lang: Lang, state: JobState) -> (&'static str, String) {
 
 impl Work {
     /// `stop` is where the form with its button is sent.
-    pub(super) fn of(job: &JobView, now: u64, stop: &'static str) -> Self {
-        Work::of_in(Lang::En, job, now, stop)
-    }
-
-    /// The same in a language.
-    pub(super) fn of_in(lang: Lang, job: &JobView, now: u64, stop: &'static str) -> Self {
+    pub(super) fn of(lang: Lang, job: &JobView, now: u64, stop: &'static str) -> Self {
         let title = title(lang, job.kind);
         let (tone, word) = state(lang, job.state);
         let percent = job.total.filter(|t| *t > 0).map(|t| (u128::from(job.done.min(t)) * 100 / u128::from(t)) as u64);
@@ -76,7 +71,7 @@ impl Work {
             text: job.text.as_deref().map(clean),
             hint: job.hint.as_deref().map(clean),
             actor: clean(&job.actor),
-            began: ago_in(lang, now, job.began),
+            began: ago(lang, now, job.began),
             stop,
         }
     }

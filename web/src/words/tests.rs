@@ -118,7 +118,7 @@ fn written() -> Vec<(String, String)> {
 }
 
 /// Calls that take a key as their first argument, up to the quotation mark before it.
-const CALLS: [&str; 9] = [".t(\"", ".n(\"", ".x(\"", ".nx(\"", ".by(\"", ".html(\"", ".html_by(\"", ".with(\"", ".translated(\""];
+const CALLS: [&str; 9] = [".t(\"", ".n(\"", ".x(\"", ".nx(\"", ".by(\"", ".html(\"", ".html_by(\"", ".with(\"", ".titled(\""];
 /// Macros of templates that take one as their last argument.
 const MACROS: [&str; 2] = ["copies(shell, ", "entry(shell, "];
 

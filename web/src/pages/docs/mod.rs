@@ -86,7 +86,7 @@ struct Chapter {
 
 pub(crate) async fn index(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     let overview = overview(&app).await?;
-    let shell = Shell::new("Documentation", &overview, &id, Some(&session)).translated("foot-docs");
+    let shell = Shell::new("Documentation", &overview, &id, Some(&session)).titled("foot-docs");
     Ok(page(StatusCode::OK, &Index { shell, parts: parts() })?)
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn chapter(
     let text = Some(name.as_str()).filter(|n| n.len() <= MAX_NAME).and_then(find).ok_or_else(Failure::not_found)?;
     let overview = overview(&app).await?;
     // The frame and what leads on are in the visitor's language, the chapter is English.
-    let shell = Shell::new(&title(text), &overview, &id, Some(&session)).in_language();
+    let shell = Shell::new(&title(text), &overview, &id, Some(&session));
     let known: BTreeMap<&str, &str> = CHAPTERS.iter().copied().collect();
     let (html, sections) = render(&name, text, &|chapter| known.contains_key(chapter));
     Ok(page(StatusCode::OK, &Chapter { shell, html, sections })?)

@@ -13,7 +13,7 @@ use super::view::clean;
 use crate::api::{ApiTokenView, PasskeyView, PeopleView, SessionView, UserView};
 use crate::auth::{NoPage, PageFor, Session, may};
 use crate::call::App;
-use crate::dates::{ago_in, iso};
+use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::words::Lang;
@@ -163,7 +163,7 @@ impl User {
 
 impl Login {
     fn of(lang: Lang, session: &SessionView, now: u64) -> Self {
-        let (user, address, used) = (clean(&session.user), clean(&session.address), ago_in(lang, now, session.used));
+        let (user, address, used) = (clean(&session.user), clean(&session.address), ago(lang, now, session.used));
         let end = lang.with("people-end-one", &[("x", (&user).into()), ("address", (&address).into()), ("used", (&used).into())]);
         Login {
             id: clean(&session.id),
@@ -171,7 +171,7 @@ impl Login {
             user,
             address,
             browser: clean(&session.browser),
-            begun: ago_in(lang, now, session.begun),
+            begun: ago(lang, now, session.begun),
             used,
             own: session.own,
         }
@@ -203,14 +203,14 @@ impl Passkey {
             remove: lang.with("people-remove-one", &[("x", (&name).into()), ("user", (&user).into())]),
             user,
             name,
-            created: ago_in(lang, now, passkey.created),
+            created: ago(lang, now, passkey.created),
             used: used(lang, passkey.used, now),
         }
     }
 }
 
 fn used(lang: Lang, at: Option<u64>, now: u64) -> String {
-    at.map_or_else(|| lang.t("people-never"), |at| ago_in(lang, now, at))
+    at.map_or_else(|| lang.t("people-never"), |at| ago(lang, now, at))
 }
 
 fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusCode, Page) {
@@ -258,7 +258,7 @@ async fn show_page(app: &App, id: &RequestId, session: &Session, said: Said) -> 
     let overview = overview(app).await?;
     let (actor, token) = (session.actor().clone(), session.token().to_owned());
     let people = app.call(move |api| api.people(&actor, &token)).await?;
-    let shell = Shell::new("People", &overview, id, Some(session)).translated("people-title");
+    let shell = Shell::new("People", &overview, id, Some(session)).titled("people-title");
     let (status, template) = template(shell, &people, overview.clock, said);
     page(status, &template)
 }
