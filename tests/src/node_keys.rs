@@ -16,8 +16,8 @@ const PLANES: [&str; 3] = ["wg1", PLANE, "wg3"];
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Where the ping on a node writes.
 const LOG: &str = "/run/kubedos-lab-ping";
-/// Answers that may be lost while both nodes change over, at five a second: a node reports a list before it acts on it, which takes
-/// an emulated one ten seconds or more, and the seed may drop its old key in that time.
+/// Answers that may be lost while both nodes change over, at five a second: a node reports a list before it acts on it, and the others may
+/// drop its old key in that time. Emulated, each step takes seconds.
 const MAX_LOST: u64 = 150;
 
 type Keys = BTreeMap<String, String>;
