@@ -70,6 +70,8 @@ impl Ssh<'_> {
         let key = self.key.to_string_lossy();
         let to = format!("root@{}", self.address);
         let mut argv = vec!["ssh", "-i", &key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR"];
+        // A session over a plane that does not come back ends after five minutes.
+        argv.extend(["-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=10"]);
         argv.extend(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", &to, command]);
         self.fleet.ns.outcome(&argv)
     }

@@ -1,15 +1,18 @@
 //! The lab: an isolated network, machines under QEMU, and clients that use the product through its public interfaces, as
 //! users do.
 
+pub mod allows;
 pub mod api;
 pub mod appliance;
 pub mod arm64;
+pub mod ask;
 pub mod bench;
 pub mod browse;
 pub mod browser;
 pub mod checks;
 pub mod clock;
 pub mod console;
+pub mod countersigned;
 pub mod cuts;
 pub mod daemon;
 pub mod darksite;

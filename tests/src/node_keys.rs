@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::checks::Ssh;
+use crate::ask::{self, Node, ask, until};
 use crate::fleet::Fleet;
-use crate::member::Member;
-use crate::{say, stop};
+use crate::say;
 
 const PLANE: &str = "wg2";
 const PLANES: [&str; 3] = ["wg1", PLANE, "wg3"];
@@ -18,53 +16,62 @@ const PLANES: [&str; 3] = ["wg1", PLANE, "wg3"];
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Where the ping on a node writes.
 const LOG: &str = "/run/kubedos-lab-ping";
-/// Answers that may be lost while both nodes change over: five a second, for a few seconds each, on an emulated machine.
-const MAX_LOST: u64 = 100;
+/// Answers that may be lost while both nodes change over, at five a second: a node reports a list before it acts on it, and the others may
+/// drop its old key in that time. Emulated, each step takes seconds.
+const MAX_LOST: u64 = 150;
 
 type Keys = BTreeMap<String, String>;
 
-fn keys(ssh: &Ssh<'_>) -> Result<Keys> {
-    PLANES.iter().map(|p| Ok(((*p).to_owned(), ssh.run(&format!("wg show {p} public-key"))?.trim().to_owned()))).collect()
+fn keys(node: &Node<'_>) -> Result<Keys> {
+    let said = node.run(&format!("for p in {}; do wg show $p public-key; done", PLANES.join(" ")))?;
+    let keys: Vec<&str> = said.split_whitespace().collect();
+    ensure!(keys.len() == PLANES.len(), "{} has the keys {said}", node.name);
+    Ok(PLANES.iter().zip(keys).map(|(plane, key)| ((*plane).to_owned(), key.to_owned())).collect())
 }
 
 /// Sent and received, as `ping` says at its end.
-fn counts(text: &str) -> Option<(u64, u64)> {
+pub fn counts(text: &str) -> Option<(u64, u64)> {
     let line = text.lines().find(|l| l.contains("packets transmitted"))?;
     let mut numbers = line.split(", ").filter_map(|part| part.split(' ').next()?.parse().ok());
     Some((numbers.next()?, numbers.next()?))
 }
 
 pub fn replaced(fleet: &Fleet, key: &Path) -> Result<()> {
-    let planes = |m: &Member| Ok(m.machine.as_ref().context("a member without a machine")?.planes());
-    let nodes: Vec<Keys> = fleet.members.iter().map(planes).collect::<Result<_>>()?;
-    let at = |n: usize| nodes.get(n).context("no second node");
-    let ssh = |n: usize| Ok::<_, anyhow::Error>(Ssh { fleet, key, address: &at(n)?["wg1"] });
-    let before = [keys(&ssh(0)?)?, keys(&ssh(1)?)?];
-    ssh(0)?.run(&format!("nohup ping -n -i 0.2 -W 2 {} > {LOG} 2>&1 < /dev/null & echo $! > {LOG}.pid", at(1)?[PLANE]))?;
+    let nodes = ask::nodes(fleet, key)?;
+    let [a, b] = &nodes[..] else { bail!("{} nodes, not two", nodes.len()) };
+    let before = [keys(a)?, keys(b)?];
+    a.run(&format!("nohup ping -n -i 0.2 -W 2 {} > {LOG} 2>&1 < /dev/null & echo $! > {LOG}.pid", b.on(PLANE)?))?;
 
-    let said = fleet.seedd.say_plain(&["plane", "rotate", PLANE, "--json"])?;
-    let begun: Value = serde_json::from_str(&said).with_context(|| format!("reading {said:?}"))?;
+    let begun = ask(fleet, &["plane", "rotate", PLANE])?;
     ensure!(begun["rotations"].as_array().is_some_and(|all| all.len() == nodes.len()), "{begun}");
-    stop::wait_for("the nodes to replace their keys", PATIENCE, || {
-        let left: Value = serde_json::from_str(&fleet.seedd.say_plain(&["plane", "rotations", "--json"])?)?;
+    until("the nodes to replace their keys", PATIENCE, |seen| {
+        let left = ask(fleet, &["plane", "rotations"])?;
+        *seen = left.to_string();
         Ok(left["rotations"].as_array().is_some_and(Vec::is_empty).then_some(()))
     })?;
+    // The last list, which has no old keys, takes its time to arrive.
+    followed(fleet, (a, b), &before[0])?;
+    followed(fleet, (b, a), &before[1])?;
 
-    let text = ssh(0)?.run(&format!("kill -INT $(cat {LOG}.pid); sleep 2; tail -n 3 {LOG}"))?;
+    let text = a.run(&format!("kill -INT $(cat {LOG}.pid); sleep 2; tail -n 3 {LOG}"))?;
     let (sent, received) = counts(&text).with_context(|| format!("reading {text:?}"))?;
-    ensure!(sent.saturating_sub(received) <= MAX_LOST, "{received} of {sent} answers on {PLANE}");
-    let own = fleet.ns.outcome(&["wg", "show", PLANE, "peers"])?.stdout;
-    for (n, before) in before.iter().enumerate() {
-        let after = keys(&ssh(n)?)?;
-        let changed: Vec<&String> = after.keys().filter(|p| after[*p] != before[*p]).collect();
-        ensure!(changed == [PLANE], "keys that changed: {changed:?}");
-        let peers = ssh(1 - n)?.run(&format!("wg show {PLANE} peers"))?;
-        for (who, peers) in [("the seed", &own), ("the other node", &peers)] {
-            ensure!(peers.contains(&after[PLANE]) && !peers.contains(&before[PLANE]), "{who} has {peers}");
-        }
-    }
-    say::line(&format!("both nodes replaced their keys of {PLANE}: {} of {sent} answers were lost meanwhile", sent - received));
+    let lost = sent.saturating_sub(received);
+    ensure!(lost <= MAX_LOST, "{received} of {sent} answers on {PLANE}");
+    say::line(&format!("both nodes replaced their keys of {PLANE}: {lost} of {sent} answers were lost meanwhile"));
     Ok(())
+}
+
+/// Waits until a node uses a new key of this plane only, and the other one and the seed have no other key of it.
+fn followed(fleet: &Fleet, (node, other): (&Node<'_>, &Node<'_>), before: &Keys) -> Result<()> {
+    until(&format!("the new key of {} on {PLANE}", node.name), PATIENCE, |seen| {
+        let after = keys(node)?;
+        let changed: Vec<&String> = after.keys().filter(|plane| after[*plane] != before[*plane]).collect();
+        let peers = other.run(&format!("wg show {PLANE} peers"))?;
+        let own = fleet.ns.run(&["wg", "show", PLANE, "peers"])?;
+        *seen = format!("keys that changed: {changed:?}; {} has {peers}; the seed has {own}", other.name);
+        let follows = |peers: &str| peers.contains(&after[PLANE]) && !peers.contains(&before[PLANE]);
+        Ok((changed == [PLANE] && follows(&peers) && follows(&own)).then_some(()))
+    })
 }
 
 #[cfg(test)]

@@ -198,9 +198,11 @@ static PARTS: [Part; 32] = [
     ),
     long(
         "rotate",
-        Run::One("the seed's keys are changed under two nodes, which find it again and trust what the new key signs", |b| {
-            rotate::run(b.dirs, &b.template, b.accel()?)
-        }),
+        Run::One(
+            "two nodes follow new keys of the seed and replace their own; a plane denies what is not allowed; a peer that is not \
+             countersigned stays out",
+            |b| rotate::run(b.dirs, &b.template, b.accel()?),
+        ),
     ),
     long(
         "arm64",

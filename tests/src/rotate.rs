@@ -1,5 +1,6 @@
-//! The seed's keys are changed while two nodes are connected: both find the seed again on every plane, and apt on them trusts what the
-//! new release key signs.
+//! The keys of the planes are changed while two nodes are connected, and what the planes carry: both find the seed again on every plane,
+//! apt on them trusts what the new release key signs, they replace their own keys, one plane denies what is not allowed, and a peer that
+//! is not countersigned stays out.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::checks::{self, Ssh};
+use crate::allows;
+use crate::ask::{self, Node, until};
+use crate::checks;
+use crate::countersigned;
 use crate::demo::specs;
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
@@ -51,6 +55,11 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     say::line("after the change: every node on every plane, and apt with the new release key");
     node_keys::replaced(&fleet, &template.ssh_key)?;
     checks::all(&fleet, &template.ssh_key)?;
+    allows::shown(&fleet, &template.ssh_key)?;
+    // Keys of nodes are not replaced while one is in force.
+    countersigned::shown(&fleet, &template.ssh_key)?;
+    checks::all(&fleet, &template.ssh_key)?;
+    say::line("every node on every plane, after all of it");
     learned_endpoint_stays(&mut fleet)?;
     fleet.ns.must_be_quiet()
 }
@@ -77,14 +86,11 @@ fn learned_endpoint_stays(fleet: &mut Fleet) -> Result<()> {
     Ok(())
 }
 
-/// Runs a check on every node until it succeeds there.
-fn on_every_node(fleet: &Fleet, key: &Path, what: &str, check: &dyn Fn(&Ssh<'_>) -> Result<bool>) -> Result<()> {
-    for member in &fleet.members {
-        let planes = member.machine.as_ref().context("a member without a machine")?.planes();
-        let ssh = Ssh { fleet, key, address: &planes["wg1"] };
-        say::progress(&format!("waiting for {what} on {}", member.name()));
-        stop::wait_for(&format!("{what} on {}", member.name()), PATIENCE, || Ok(check(&ssh).unwrap_or(false).then_some(())))?;
-        say::line(&format!("{}: {what}", member.name()));
+/// Runs a check on every node until it succeeds there. The check notes what it saw.
+fn on_every_node(fleet: &Fleet, key: &Path, what: &str, check: &dyn Fn(&Node<'_>, &mut String) -> Result<bool>) -> Result<()> {
+    for node in ask::nodes(fleet, key)? {
+        until(&format!("{what} on {}", node.name), PATIENCE, |seen| Ok(check(&node, seen)?.then_some(())))?;
+        say::line(&format!("{}: {what}", node.name));
     }
     Ok(())
 }
@@ -94,17 +100,17 @@ fn follow(fleet: &Fleet, key: &Path, changed: &Value) -> Result<()> {
     let planes = changed["planes"].as_object().context("no planes")?;
     for (plane, keys) in planes {
         let (old, new) = (keys["old"].as_str().context("no old key")?, keys["new"].as_str().context("no new key")?);
-        on_every_node(fleet, key, &format!("the seed's new key on {plane}"), &|ssh| {
-            let peers = ssh.run(&format!("wg show {plane} peers"))?;
-            Ok(peers.contains(new) && !peers.contains(old))
+        on_every_node(fleet, key, &format!("the seed's new key on {plane}"), &|node, seen| {
+            *seen = node.run(&format!("wg show {plane} peers"))?;
+            Ok(seen.contains(new) && !seen.contains(old))
         })?;
     }
     Ok(())
 }
 
 fn trust_it(fleet: &Fleet, key: &Path) -> Result<()> {
-    on_every_node(fleet, key, "apt trusts the new release key", &|ssh| {
-        let update = ssh.run("rm -rf /var/lib/apt/lists/* && apt-get update 2>&1")?;
-        Ok(!["NO_PUBKEY", "W: ", "E: ", "Err:"].iter().any(|bad| update.contains(bad)))
+    on_every_node(fleet, key, "apt trusts the new release key", &|node, seen| {
+        *seen = node.run("rm -rf /var/lib/apt/lists/* && apt-get update 2>&1")?;
+        Ok(!["NO_PUBKEY", "W: ", "E: ", "Err:"].iter().any(|bad| seen.contains(bad)))
     })
 }
