@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::addressing::address6;
+use crate::addressing::{address6, check_range6};
 use crate::countersign::list::Countersigned;
 use crate::ids::{Hostname, NodeId};
 use crate::planes::Allow;
@@ -34,6 +34,11 @@ pub struct PeerPlane {
 }
 
 impl PeerPlane {
+    /// The range of IPv6 addresses, if the plane has one that cluster.yaml may have.
+    pub fn range6(&self) -> Option<Ipv6Net> {
+        self.cidr6.filter(|net| check_range6(*net).is_ok())
+    }
+
     /// The IPv6 address of the member with this IPv4 address, if the plane has IPv6.
     pub fn address6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
         address6(self.cidr6?, self.cidr, address)
@@ -165,11 +170,10 @@ impl PeersFile {
         let pods = self.pods.as_ref().filter(|pods| pods.plane == plane && pods.nodes.contains_key(me));
         self.nodes.iter().filter(move |(name, _)| *name != me).filter_map(move |(name, node)| {
             let network = network.filter(|n| n.joins(own, &node.role))?;
-            let address = *node.addresses.get(plane)?;
             let peer = WgPeer {
                 key: *node.keys.get(plane)?,
-                address,
-                address6: network.address6(address),
+                address: *node.addresses.get(plane)?,
+                address6: network.address6(*node.addresses.get(plane)?),
                 endpoint: node.endpoint.map(|ip| SocketAddrV4::new(ip, network.port)),
                 pods: pods.and_then(|pods| pods.nodes.get(name)).copied(),
                 idle: false,

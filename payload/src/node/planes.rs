@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use cluster_seed::identity::{IdentityInfo, NodeIdentity};
-use cluster_seed::peers::{PeersFile, Pods};
+use cluster_seed::peers::{PeerPlane, PeersFile, Pods};
 use cluster_seed::wireguard::{WgPeer, WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use ipnet::{IpNet, Ipv4Net};
 
@@ -48,7 +48,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         let network = peers.planes.get(plane);
         let mtu = mtu_of(network.and_then(|p| p.mtu), room);
         ip(&["link", "set", "dev", plane, "mtu", &mtu.to_string(), "up"])?;
-        let second = network.and_then(|p| Some((p.address6(place.address)?, p.cidr6?.prefix_len())));
+        let second = network.and_then(|p| Some((p.address6(place.address)?, p.range6()?.prefix_len())));
         // The plane itself works without it, and so do the others.
         if let Err(error) = set_address6(root, plane, mtu, second) {
             tracing::warn!(plane, error = %chain(&error), "this node has no IPv6 on the plane");
@@ -135,7 +135,7 @@ pub fn forget(identity: &NodeIdentity, peers: &PeersFile, now: u64) -> bool {
 /// Networks that are carried by planes: no packet of a plane comes from there.
 fn inside(planes: impl Iterator<Item = Ipv4Net>, peers: &PeersFile) -> Vec<IpNet> {
     let first = planes.chain(peers.pods.iter().flat_map(Pods::networks)).map(IpNet::V4);
-    first.chain(peers.planes.values().filter_map(|plane| plane.cidr6).map(IpNet::V6)).collect()
+    first.chain(peers.planes.values().filter_map(PeerPlane::range6).map(IpNet::V6)).collect()
 }
 
 /// Peers whose endpoint is an address of a plane. WireGuard takes the source of a peer's packets as its endpoint; when those were
@@ -152,8 +152,6 @@ fn misled(text: &str, inside: &[IpNet]) -> Vec<WgPublicKey> {
 
 #[cfg(test)]
 mod tests {
-    use cluster_seed::peers::PeerPlane;
-
     use super::*;
 
     #[test]

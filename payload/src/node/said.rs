@@ -28,7 +28,7 @@ pub fn status(dir: &NodeDir) -> Result<String> {
     ];
     let place = |(plane, at): (&String, &PlaneAddress)| {
         let second =
-            peers.planes.get(plane).and_then(|p| Some(format!(" {}/{}", p.address6(at.address)?, p.cidr6?.prefix_len())));
+            peers.planes.get(plane).and_then(|p| Some(format!(" {}/{}", p.address6(at.address)?, p.range6()?.prefix_len())));
         format!("{plane:8} {}/{}{} port {}", at.address, at.cidr.prefix_len(), second.unwrap_or_default(), at.port)
     };
     lines.extend(info.planes.iter().map(place));

@@ -9,7 +9,7 @@ use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::converge::orders::{Member, Run, RunMode};
 use cluster_seed::identity::{IdentityInfo, PlaneAddress};
 use cluster_seed::ids::Hostname;
-use cluster_seed::peers::{PeerNode, PeersFile};
+use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use host::files::{FileError, PRIVATE, create_dirs, failed, read_limited, write_atomic};
 use serde_json::{Map, Value, json};
 
@@ -101,7 +101,7 @@ fn of_plane(plane: &str, place: &PlaneAddress, peers: &PeersFile) -> Value {
     let mut all = json!({ "address": place.address, "cidr": place.cidr.trunc(), "port": place.port });
     if let Some(address6) = second(plane, place.address, peers) {
         all["address6"] = json!(address6);
-        all["cidr6"] = json!(peers.planes.get(plane).and_then(|p| p.cidr6));
+        all["cidr6"] = json!(peers.planes.get(plane).and_then(PeerPlane::range6));
     }
     all
 }

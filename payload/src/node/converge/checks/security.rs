@@ -103,7 +103,7 @@ fn allowed(root: &Utf8Path, info: &IdentityInfo, peers: &PeersFile, run: Option<
     let mut ports = range.split_ascii_whitespace().filter_map(|w| w.parse().ok());
     // The kernel's default (ip(7)).
     let ephemeral = (ports.next().unwrap_or(32_768), ports.next().unwrap_or(60_999));
-    let second = info.planes.keys().filter_map(|plane| peers.planes.get(plane)?.cidr6);
+    let second = info.planes.keys().filter_map(|plane| peers.planes.get(plane)?.range6());
     let planes = info.planes.values().map(|plane| plane.cidr).map(IpNet::V4).chain(second.map(IpNet::V6)).collect();
     let virtual_address = run.and_then(|r| r.vars.get(VIRTUAL)).and_then(Value::as_str).and_then(|v| v.parse().ok());
     let addresses = bridges(root).into_iter().chain(virtual_address).collect();
