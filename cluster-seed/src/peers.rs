@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::addressing::{address6, check_range6};
 use crate::countersign::list::Countersigned;
 use crate::ids::{Hostname, NodeId};
 use crate::planes::Allow;
@@ -24,12 +25,25 @@ pub struct PeerPlane {
     /// In bytes; without it, what the boot network leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// Range of the members' IPv6 addresses, which follow from their IPv4 addresses. Agents of earlier versions do not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr6: Option<Ipv6Net>,
     /// Roles whose nodes are hubs, besides the seed: everybody else is a peer of the hubs only. `None`: a mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hubs: Option<Vec<String>>,
 }
 
 impl PeerPlane {
+    /// The range of IPv6 addresses, if the plane has one that cluster.yaml may have.
+    pub fn range6(&self) -> Option<Ipv6Net> {
+        self.cidr6.filter(|net| check_range6(*net).is_ok())
+    }
+
+    /// The IPv6 address of the member with this IPv4 address, if the plane has IPv6.
+    pub fn address6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        address6(self.cidr6?, self.cidr, address)
+    }
+
     /// Whether members with these roles are peers of each other.
     pub fn joins(&self, a: &str, b: &str) -> bool {
         let hub = |roles: &[String], role: &str| role == SEED_ROLE || roles.iter().any(|r| r == role);
@@ -159,6 +173,7 @@ impl PeersFile {
             let peer = WgPeer {
                 key: *node.keys.get(plane)?,
                 address: *node.addresses.get(plane)?,
+                address6: network.address6(*node.addresses.get(plane)?),
                 endpoint: node.endpoint.map(|ip| SocketAddrV4::new(ip, network.port)),
                 pods: pods.and_then(|pods| pods.nodes.get(name)).copied(),
                 idle: false,
@@ -191,6 +206,10 @@ impl PeersFile {
         all
     }
 }
+
+#[cfg(test)]
+#[path = "peers6_tests.rs"]
+mod tests6;
 
 #[cfg(test)]
 mod tests {
@@ -320,6 +339,7 @@ mod tests {
     fn a_node_cannot_use_the_address_of_another() {
         use crate::wireguard::{WgPrivateKey, setconf};
         let (mut file, n3) = (hub(), "n3.lan".parse::<Hostname>().unwrap());
+        file.planes.get_mut("wg1").unwrap().cidr6 = Some("fd00:78::/64".parse().unwrap());
         let (own, new) = (WgPrivateKey::from_random([7; 32]), WgPublicKey([33; 32]));
         for other in [None, Some(new)] {
             file.rotating = [(n3.clone(), [("wg1".to_owned(), Rotating { serial: 1, other, switched: false })].into())].into();
@@ -327,7 +347,8 @@ mod tests {
                 let text = setconf(&own, 1, &file.peers_at("wg1", me, &format!("{new}\t9\n")), &[]);
                 let mut addresses: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("AllowedIPs = ")).collect();
                 let peers = file.plane_peers("wg1", me);
-                let mut expected: Vec<String> = peers.iter().map(|p| format!("{}/32", p.address)).collect();
+                let both = |p: &WgPeer| [format!("{}/32", p.address), format!("fd00:78::{}/128", p.address.octets()[3])];
+                let mut expected: Vec<String> = peers.iter().flat_map(both).collect();
                 addresses.sort_unstable();
                 expected.sort_unstable();
                 // WireGuard takes a packet only from the peer that has its source address.

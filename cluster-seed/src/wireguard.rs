@@ -1,7 +1,7 @@
 //! WireGuard keys and the configuration text that `wg setconf` reads (wg(8)).
 
 use std::fmt::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
@@ -20,6 +20,8 @@ const OVERHEAD: u16 = 80;
 pub const MTU: u16 = 1420;
 /// Smallest MTU of a plane: what every IPv4 host accepts (RFC 791 section 3.1).
 pub const MIN_MTU: u16 = 576;
+/// Smallest MTU with IPv6 (RFC 8200 section 5): the kernel removes the IPv6 addresses of an interface that has less.
+pub const MIN_MTU6: u16 = 1280;
 /// Largest MTU that cluster.yaml may give a plane: what an interface with the largest one leaves.
 pub const MAX_MTU: u16 = u16::MAX - OVERHEAD;
 /// Seconds after which a session without a new handshake is over: rejected after 180, and renewed every 120 while packets flow
@@ -128,6 +130,8 @@ impl<'de> Deserialize<'de> for WgPublicKey {
 pub struct WgPeer {
     pub key: WgPublicKey,
     pub address: Ipv4Addr,
+    /// On a plane with IPv6.
+    pub address6: Option<Ipv6Addr>,
     /// Endpoint; a peer without one has to initiate the handshake.
     pub endpoint: Option<SocketAddrV4>,
     /// Addresses of the pods on it.
@@ -148,6 +152,9 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer], live:
         let _ = writeln!(text, "\n[Peer]\nPublicKey = {}", peer.key);
         if !peer.idle {
             let _ = writeln!(text, "AllowedIPs = {}/32", peer.address);
+        }
+        if let Some(address6) = peer.address6.filter(|_| !peer.idle) {
+            let _ = writeln!(text, "AllowedIPs = {address6}/128");
         }
         if let Some(pods) = peer.pods.filter(|_| !peer.idle) {
             let _ = writeln!(text, "AllowedIPs = {pods}");
@@ -202,6 +209,7 @@ mod tests {
         let peer = WgPeer {
             key: WgPublicKey([1; 32]),
             address: Ipv4Addr::new(10, 78, 0, 2),
+            address6: None,
             endpoint: Some("10.44.0.100:51821".parse().unwrap()),
             pods: None,
             idle: false,
@@ -219,9 +227,14 @@ mod tests {
         assert_eq!(live.as_str(), expected.replace("Endpoint = 10.44.0.100:51821\n", ""));
         let idle = setconf(&key, 51821, &[WgPeer { idle: true, ..peer.clone() }], &[]);
         assert_eq!(idle.as_str(), expected.replace("AllowedIPs = 10.78.0.2/32\n", ""));
-        let pods = setconf(&key, 51821, &[WgPeer { pods: Some("10.244.2.0/24".parse().unwrap()), ..peer }], &[]);
+        let pods = setconf(&key, 51821, &[WgPeer { pods: Some("10.244.2.0/24".parse().unwrap()), ..peer.clone() }], &[]);
         let own = "AllowedIPs = 10.78.0.2/32\n";
         assert_eq!(pods.as_str(), expected.replace(own, &format!("{own}AllowedIPs = 10.244.2.0/24\n")));
+        let both = WgPeer { address6: Some("fd00:78::2".parse().unwrap()), ..peer };
+        let text = setconf(&key, 51821, std::slice::from_ref(&both), &[]);
+        assert_eq!(text.as_str(), expected.replace(own, &format!("{own}AllowedIPs = fd00:78::2/128\n")));
+        let idle6 = setconf(&key, 51821, &[WgPeer { idle: true, ..both }], &[]);
+        assert_eq!(idle6, idle, "a peer that is idle has no address of either family");
     }
 
     #[test]

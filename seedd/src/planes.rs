@@ -11,7 +11,7 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::{WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use host::clock::now;
 use host::files::{PRIVATE, Start, open};
-use host::interfaces::mtu_to;
+use host::interfaces::{mtu_to, set_address6};
 use host::tool::{Running, Tool};
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -93,6 +93,12 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
         let mtu = mtu_of(plane.value.mtu.as_ref().map(|mtu| mtu.value), room);
         run("ip", &["link", "set", name, "mtu", &mtu.to_string(), "up"])?;
+        let second = plane.value.range6().and_then(|range| Some((plane.value.address6(own)?, range.prefix_len())));
+        // The plane itself works without it, and so do the others.
+        if let Err(error) = set_address6("/".into(), name, mtu, second) {
+            let error = format!("{:#}", anyhow!(error));
+            tracing::warn!(error, plane = name, "the seed has no IPv6 on the plane");
+        }
     }
     Ok(())
 }

@@ -64,6 +64,7 @@ texts! {
     Sha256Hex: "^[0-9a-f]{64}$";
     MacAddress: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$";
     Network: "^[0-9.]+/[0-9]+$";
+    Network6: "^[0-9a-f:]+/[0-9]+$";
     TokenName: "^[0-9a-f]{8}$";
     EnrollmentNumber: "^[0-9a-f]{32}$";
 }

@@ -43,6 +43,7 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.networking.planes.<name>"], about: "A WireGuard network. A node has the same host number on each; the seed is number 1.", keys: &[
         key("cidr", "IPv4 network", REQUIRED, "/29 or larger; no host bits; must not overlap another plane or the underlay", "Address range of the plane."),
+        key("cidr6", "IPv6 network", "null", "/48 to /96; unique local or global unicast; no host bits; must not overlap another plane; `mtu` of 1280 or more", "Range of IPv6 addresses, in addition to `cidr`. A member's has the same offset as its IPv4 address."),
         key("port", "integer, UDP port", REQUIRED, "1 to 65535; unique", "Port of the WireGuard interface on every member."),
         key("purpose", "string", "\"\"", "", "Description."),
         key("topology", "word", "mesh", "`mesh`, `hub`; the plane that carries pods is a `mesh`", "`mesh`: every member is a peer of every other. `hub`: every member is a peer of the hubs only."),

@@ -1,14 +1,16 @@
 //! `networking.planes` of cluster.yaml.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use crate::addressing::{Range6Error, address6, check_range6};
 use crate::converge::role::RoleSpec;
 use crate::spec_error::{SpecError, at, whole};
-use crate::wireguard::{MAX_MTU, MIN_MTU};
+use crate::wireguard::{MAX_MTU, MIN_MTU, MIN_MTU6};
 
 /// SSH, the seed's HTTP server and the fabric gate use it; every site has it.
 pub const CONTROL_PLANE: &str = "wg1";
@@ -61,6 +63,9 @@ impl Policy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlaneSpec {
     pub cidr: Ipv4Net,
+    /// Addresses in addition to those of `cidr`; without it, the plane has IPv4 only.
+    #[serde(default)]
+    pub cidr6: Option<Spanned<Ipv6Net>>,
     /// UDP port of the plane's WireGuard interface on every member.
     pub port: u16,
     #[serde(default)]
@@ -78,6 +83,16 @@ pub struct PlaneSpec {
 }
 
 impl PlaneSpec {
+    /// The range of IPv6 addresses, if the plane has one.
+    pub fn range6(&self) -> Option<Ipv6Net> {
+        self.cidr6.as_ref().map(|cidr6| cidr6.value)
+    }
+
+    /// The IPv6 address of the member with this IPv4 address on the plane.
+    pub fn address6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        address6(self.range6()?, self.cidr, address)
+    }
+
     /// The roles of its hubs; `None` for a mesh.
     pub fn hub_roles(&self) -> Option<Vec<String>> {
         (self.topology == Topology::Hub).then(|| self.hubs.iter().map(|role| role.value.clone()).collect())
@@ -90,6 +105,10 @@ pub(super) fn plane_or_control<'a>(planes: &BTreeMap<String, Spanned<PlaneSpec>>
 }
 
 pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+fn overlap6(a: Ipv6Net, b: Ipv6Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
@@ -109,6 +128,12 @@ pub(crate) fn check(planes: &BTreeMap<String, Spanned<PlaneSpec>>, underlay: Ipv
             if overlap(cidr, second.value.cidr) {
                 let message = format!("plane {other} ({}) overlaps plane {name} ({cidr})", second.value.cidr);
                 return Err(at(second, message, "planes need separate address ranges"));
+            }
+            if let (Some(own), Some(cidr6)) = (plane.value.range6(), &second.value.cidr6)
+                && overlap6(own, cidr6.value)
+            {
+                let message = format!("plane {other}: cidr6 {} overlaps that of plane {name} ({own})", cidr6.value);
+                return Err(at(cidr6, message, "planes need separate address ranges"));
             }
             if plane.value.port == second.value.port {
                 return Err(at(second, format!("plane {other} uses port {} of plane {name}", second.value.port), ""));
@@ -137,6 +162,24 @@ fn check_one(name: &str, plane: &Spanned<PlaneSpec>) -> Result<(), SpecError> {
     if let Some(mtu) = mtu.as_ref().filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(&mtu.value)) {
         let hint = format!("{MIN_MTU} to {MAX_MTU}; without mtu, the plane uses what the boot network leaves");
         return Err(at(mtu, format!("plane {name}: mtu {}", mtu.value), &hint));
+    }
+    plane.value.cidr6.as_ref().map_or(Ok(()), |cidr6| check_cidr6(name, cidr6, mtu.as_ref().map(|mtu| mtu.value)))
+}
+
+fn check_cidr6(name: &str, cidr6: &Spanned<Ipv6Net>, mtu: Option<u16>) -> Result<(), SpecError> {
+    if let Err(error) = check_range6(cidr6.value) {
+        let hint = match error {
+            Range6Error::HostBits(net) => format!("write {}", net.trunc()),
+            Range6Error::Length(_) => "a /64 has room for every plane".to_owned(),
+            Range6Error::Kind(_) => {
+                "for example a unique local prefix (RFC 4193): fd, 40 random bits, and 0001 for wg1".to_owned()
+            }
+        };
+        return Err(at(cidr6, format!("plane {name}: cidr6 {error}"), &hint));
+    }
+    if let Some(mtu) = mtu.filter(|mtu| *mtu < MIN_MTU6) {
+        let hint = format!("IPv6 needs {MIN_MTU6} (RFC 8200 section 5): raise mtu, or remove cidr6");
+        return Err(at(cidr6, format!("plane {name}: no IPv6 with mtu {mtu}"), &hint));
     }
     Ok(())
 }

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::cluster::ClusterSpec;
 
@@ -101,6 +103,13 @@ const BAD: &[(&str, &str, u64, &str)] = &[
     ("        topology: hub\n", "", 18, "is a mesh and has hubs"),
     ("mtu: 8920", "mtu: 575", 20, "mtu 575"),
     ("mtu: 8920", "mtu: 65456", 20, "mtu 65456"),
+    ("51822,", "51822, cidr6: \"fd00:79::1/64\",", 13, "cidr6 fd00:79::1/64 has host bits"),
+    ("51822,", "51822, cidr6: \"fd00::/47\",", 13, "not /48 to /96"),
+    ("51822,", "51822, cidr6: \"fd00:79::/97\",", 13, "not /48 to /96"),
+    ("51822,", "51822, cidr6: \"fe80::/64\",", 13, "unicast"),
+    ("51822,", "51822, cidr6: \"ff05::/64\",", 13, "unicast"),
+    ("51822,", "51822, cidr6: \"10.90.0.0/16\",", 0, ""),
+    ("mtu: 8920", "mtu: 1279\n        cidr6: fd00:81::/64", 21, "no IPv6 with mtu 1279"),
     ("policy: deny\n    allows", "policy: open\n    allows", 23, "wg4 is open"),
     ("- plane: wg4", "- plane: wg9", 23, "no plane \"wg9\""),
     ("from: work", "from: worker", 24, "no role \"worker\""),
@@ -121,6 +130,30 @@ fn every_mistake_in_planes_and_allows_is_named_with_its_place() {
         assert!(*line == 0 || error.line == *line, "{to}: line {} ({})", error.line, error.message);
         assert!(error.message.contains(word), "{to}: {}", error.message);
         assert!(*line == 0 || error.column > 0, "{to}");
+    }
+}
+
+#[test]
+fn planes_have_separate_ipv6_ranges() {
+    let with = |one: &str, four: &str| {
+        let text = GOOD.replace("port: 51821}", &format!("port: 51821, cidr6: \"{one}\"}}"));
+        ClusterSpec::parse(&text.replace("mtu: 8920", &format!("mtu: 1280\n        cidr6: {four}")))
+    };
+    let good = with("fd00:0:0:78::/64", "fd00:0:0:81::/64").unwrap();
+    let planes = &good.spec.networking.planes;
+    let own = planes["wg4"].value.address6(Ipv4Addr::new(10, 81, 0, 7));
+    assert_eq!(own.unwrap().to_string(), "fd00:0:0:81::7");
+    assert_eq!(planes["wg1"].value.range6().unwrap().to_string(), "fd00:0:0:78::/64");
+    assert_eq!((planes["wg2"].value.range6(), planes["wg2"].value.address6(Ipv4Addr::new(10, 79, 0, 7))), (None, None));
+    for (one, four) in [
+        ("fd00:0:0:78::/64", "fd00:0:0:78::/64"),
+        ("fd00::/48", "fd00:0:0:81::/64"),
+        ("fd00:0:0:81::/64", "fd00::/48"),
+        ("fd00:0:0:81::/96", "fd00:0:0:81::/64"),
+    ] {
+        let error = with(one, four).unwrap_err();
+        assert_eq!((error.line, error.column > 0), (21, true), "{error}");
+        assert!(error.message.contains("overlaps that of plane wg1"), "{error}");
     }
 }
 

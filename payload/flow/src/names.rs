@@ -77,9 +77,12 @@ impl Names {
         let mut places = BTreeMap::new();
         for (name, node) in &peers.nodes {
             let id = self.node_id(name);
-            for (plane, address) in &node.addresses {
-                let plane = self.plane_id(plane);
-                places.insert(host((*address).into()), Place { node: id, plane });
+            for (name, address) in &node.addresses {
+                let place = Place { node: id, plane: self.plane_id(name) };
+                places.insert(host((*address).into()), place);
+                if let Some(second) = peers.planes.get(name).and_then(|plane| plane.address6(*address)) {
+                    places.insert(host(second.into()), place);
+                }
             }
             if let Some(endpoint) = node.endpoint {
                 places.insert(host(endpoint.into()), Place { node: id, plane: 0 });
@@ -219,6 +222,16 @@ pub(crate) mod tests {
         assert_eq!(at(&names, "10.44.0.11"), pair("n1", "underlay"));
         assert_eq!(at(&names, "10.44.0.99"), None);
         assert_eq!((names.node(99), names.interface(5), names.interface(7)), ("other".into(), Some("wg1".into()), None));
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_ipv6_address_too() {
+        let (mut names, mut list) = (names(), peers());
+        list.planes.get_mut("wg2").unwrap().cidr6 = Some("fd00:79::/64".parse().unwrap());
+        assert!(names.update(&list, &[], &[]));
+        assert_eq!(at(&names, "fd00:79::3"), Some((Name::from("n2"), Name::from("wg2"))));
+        assert_eq!(at(&names, "fd00:79::3"), at(&names, "10.79.0.3"));
+        assert_eq!((at(&names, "fd00:78::3"), at(&names, "fd00:79::9")), (None, None));
     }
 
     #[test]

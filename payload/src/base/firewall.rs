@@ -50,12 +50,12 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::Made)
 }
 
-/// The elements of each set: the planes, their ports, this node's address on each, the planes that deny, and the digest of the rules
+/// The elements of each set: the planes, their ports, this node's addresses on each, the planes that deny, and the digest of the rules
 /// for them.
 ///
 /// # Errors
 /// If a plane's name is not a valid interface name.
-fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeSet<String>); 7], BaseError> {
+fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeSet<String>); 9], BaseError> {
     if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
         return Err(BaseError::refused("the plane", bad, "it is not a valid interface name"));
     }
@@ -63,6 +63,8 @@ fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeS
     let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();
     let places = info.planes.iter().map(|(name, p)| format!("\"{name}\" . {}", p.address)).collect();
     let addresses = info.planes.values().map(|p| p.address.to_string()).collect();
+    let places6 = second(info, peers).map(|(name, ip)| format!("\"{name}\" . {ip}")).collect();
+    let addresses6 = second(info, peers).map(|(_, ip)| ip.to_string()).collect();
     let hairpins = info.planes.keys().map(|p| format!("\"{p}\" . \"{p}\"")).collect();
     let guarded = guarded(info, peers).map(|(p, _)| format!("\"{p}\"")).collect();
     let edition = [edition(&allows(info, peers))].into();
@@ -71,10 +73,17 @@ fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeS
         ("planes", planes),
         ("places", places),
         ("addresses", addresses),
+        ("places6", places6),
+        ("addresses6", addresses6),
         ("hairpins", hairpins),
         ("guarded", guarded),
         ("edition", edition),
     ])
+}
+
+/// This node's IPv6 addresses, on the planes that have them.
+fn second<'a>(info: &'a IdentityInfo, peers: &'a PeersFile) -> impl Iterator<Item = (&'a str, Ipv6Addr)> {
+    info.planes.iter().filter_map(move |(name, place)| Some((name.as_str(), peers.planes.get(name)?.address6(place.address)?)))
 }
 
 /// The planes of this node that deny, and what they carry.
@@ -89,13 +98,14 @@ fn edition(rules: &[String]) -> String {
     Ipv6Addr::from(*bytes.first_chunk::<16>().unwrap_or(&[0; 16])).to_string()
 }
 
-/// One rule for each allow that concerns this node, and each of its ports.
+/// One rule for each allow that concerns this node, each of its ports, and each family that the senders have.
 fn allows(info: &IdentityInfo, peers: &PeersFile) -> Vec<String> {
     let mut rules = Vec::new();
     for (plane, list) in guarded(info, peers) {
         for allow in list.iter().filter(|allow| allow.to.includes(&info.role)) {
-            let Some(from) = senders(plane, &allow.from, info, peers) else { continue };
-            rules.extend(allow.ports.iter().map(|ports| rule(plane, &from, *ports)));
+            for from in senders(plane, &allow.from, info, peers) {
+                rules.extend(allow.ports.iter().map(|ports| rule(plane, &from, *ports)));
+            }
         }
     }
     let mut seen = BTreeSet::new();
@@ -103,15 +113,23 @@ fn allows(info: &IdentityInfo, peers: &PeersFile) -> Vec<String> {
     rules
 }
 
-/// The match of the source; `None` if nobody in the list is meant. `any` has none: WireGuard lets only members and their pods in.
-fn senders(plane: &str, from: &Party, info: &IdentityInfo, peers: &PeersFile) -> Option<String> {
+/// The matches of the source, one for each family; none if nobody in the list is meant. `any` is one without a condition: WireGuard lets
+/// only members and their pods in.
+fn senders(plane: &str, from: &Party, info: &IdentityInfo, peers: &PeersFile) -> Vec<String> {
     if *from == Party::Any {
-        return Some(String::new());
+        return vec![String::new()];
     }
     let others = peers.nodes.iter().filter(|(name, node)| **name != info.hostname && from.includes(&node.role));
     let addresses: BTreeSet<Ipv4Addr> = others.filter_map(|(_, node)| node.addresses.get(plane).copied()).collect();
-    let list: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
-    (!list.is_empty()).then(|| format!(" ip saddr {{ {} }}", list.join(", ")))
+    let network = peers.planes.get(plane);
+    let second: BTreeSet<Ipv6Addr> = addresses.iter().filter_map(|ip| network?.address6(*ip)).collect();
+    let first = (!addresses.is_empty()).then(|| format!(" ip saddr {{ {} }}", list(addresses)));
+    let second = (!second.is_empty()).then(|| format!(" ip6 saddr {{ {} }}", list(second)));
+    first.into_iter().chain(second).collect()
+}
+
+fn list(words: BTreeSet<impl ToString>) -> String {
+    words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn rule(plane: &str, from: &str, ports: Ports) -> String {
@@ -125,7 +143,6 @@ fn rule(plane: &str, from: &str, ports: Ports) -> String {
 }
 
 fn statements(info: &IdentityInfo, peers: &PeersFile, verb: &str) -> Result<Vec<String>, BaseError> {
-    let list = |words: BTreeSet<String>| words.into_iter().collect::<Vec<_>>().join(", ");
     // nft has no empty set.
     let sets = sets(info, peers)?.into_iter().filter(|(_, words)| !words.is_empty());
     Ok(sets.map(|(set, words)| format!("{verb} element inet kubedos {set} {{ {} }}", list(words))).collect())

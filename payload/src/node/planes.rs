@@ -1,20 +1,21 @@
 //! The node's WireGuard planes: interfaces, addresses and peers from the identity and the signed peer list. Idempotent.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use camino::Utf8Path;
 use cluster_seed::identity::{IdentityInfo, NodeIdentity};
-use cluster_seed::peers::{PeersFile, Pods};
+use cluster_seed::peers::{PeerPlane, PeersFile, Pods};
 use cluster_seed::wireguard::{WgPeer, WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use host::clock::now;
-use host::interfaces::mtu_to;
+use host::interfaces::{mtu_to, set_address6};
 use host::tool::{Tool, ToolError};
 
 use super::vips;
+use crate::http::chain;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -44,8 +45,14 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         configure(root, identity, peers, plane)?;
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
-        let mtu = mtu_of(peers.planes.get(plane).and_then(|p| p.mtu), room).to_string();
-        ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
+        let network = peers.planes.get(plane);
+        let mtu = mtu_of(network.and_then(|p| p.mtu), room);
+        ip(&["link", "set", "dev", plane, "mtu", &mtu.to_string(), "up"])?;
+        let second = network.and_then(|p| Some((p.address6(place.address)?, p.range6()?.prefix_len())));
+        // The plane itself works without it, and so do the others.
+        if let Err(error) = set_address6(root, plane, mtu, second) {
+            tracing::warn!(plane, error = %chain(&error), "this node has no IPv6 on the plane");
+        }
         let pods = peers.pods.as_ref().filter(|pods| pods.plane == *plane);
         for argv in
             pods.map_or_else(Vec::new, |pods| routes(pods, place.address, pods.nodes.contains_key(&identity.info.hostname)))
@@ -126,18 +133,19 @@ pub fn forget(identity: &NodeIdentity, peers: &PeersFile, now: u64) -> bool {
 }
 
 /// Networks that are carried by planes: no packet of a plane comes from there.
-fn inside(planes: impl Iterator<Item = Ipv4Net>, peers: &PeersFile) -> Vec<Ipv4Net> {
-    planes.chain(peers.pods.iter().flat_map(Pods::networks)).collect()
+fn inside(planes: impl Iterator<Item = Ipv4Net>, peers: &PeersFile) -> Vec<IpNet> {
+    let first = planes.chain(peers.pods.iter().flat_map(Pods::networks)).map(IpNet::V4);
+    first.chain(peers.planes.values().filter_map(PeerPlane::range6).map(IpNet::V6)).collect()
 }
 
 /// Peers whose endpoint is an address of a plane. WireGuard takes the source of a peer's packets as its endpoint; when those were
 /// routed through another plane (a node that forwards between planes, a route of containers), its packets would travel inside a
 /// tunnel, and none would arrive once that is down. `text` is what `wg show IF endpoints` prints.
-fn misled(text: &str, inside: &[Ipv4Net]) -> Vec<WgPublicKey> {
+fn misled(text: &str, inside: &[IpNet]) -> Vec<WgPublicKey> {
     let line = |line: &str| {
         let (key, endpoint) = line.split_once('\t')?;
-        let endpoint: SocketAddrV4 = endpoint.trim().parse().ok()?;
-        inside.iter().any(|net| net.contains(endpoint.ip())).then(|| key.parse().ok())?
+        let endpoint: SocketAddr = endpoint.trim().parse().ok()?;
+        inside.iter().any(|net| net.contains(&endpoint.ip())).then(|| key.parse().ok())?
     };
     text.lines().filter_map(line).collect()
 }
@@ -148,12 +156,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_never_inside_a_plane() {
-        let keys = [1, 2, 3, 4].map(|n| WgPublicKey([n; 32]));
-        let ends = ["10.44.0.101:51821", "10.79.0.3:51821", "(none)", "10.78.255.255:1"];
+        let keys = [1, 2, 3, 4, 5, 6].map(|n| WgPublicKey([n; 32]));
+        let ends =
+            ["10.44.0.101:51821", "10.79.0.3:51821", "(none)", "10.78.255.255:1", "[fd00:78::3]:51821", "[fd00:1::3]:51821"];
         let text: String = keys.iter().zip(ends).map(|(key, end)| format!("{key}\t{end}\n")).collect();
-        let planes: Vec<Ipv4Net> = ["10.78.0.0/16", "10.79.0.0/16"].map(|net| net.parse().unwrap()).into();
-        assert_eq!(misled(&text, &planes), [keys[1], keys[3]]);
-        assert_eq!(misled(&text, &planes[1..]), [keys[1]]);
+        let planes: Vec<IpNet> = ["10.78.0.0/16", "10.79.0.0/16", "fd00:78::/64"].map(|net| net.parse().unwrap()).into();
+        assert_eq!(misled(&text, &planes), [keys[1], keys[3], keys[4]]);
+        assert_eq!(misled(&text, &planes[..2]), [keys[1], keys[3]]);
+        assert_eq!(misled(&text, &planes[1..2]), [keys[1]]);
         assert!(misled(&text, &[]).is_empty() && misled("x\n\t10.78.0.1:1\n", &planes).is_empty());
     }
 
@@ -177,6 +187,13 @@ mod tests {
         let ends = ["10.44.0.101:51821", "10.244.7.9:51821", "10.96.0.1:51821"];
         let text: String = keys.iter().zip(ends).map(|(key, end)| format!("{key}\t{end}\n")).collect();
         assert_eq!(misled(&text, &inside(planes(), &list(Some(pods("wg3"))))), keys[1..]);
+        let mut second = list(None);
+        let plane = PeerPlane { cidr6: Some("fd00:78::/64".parse().unwrap()), ..PeerPlane::default() };
+        second.planes.insert("wg1".to_owned(), plane);
+        assert_eq!(
+            inside(planes(), &second).iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.78.0.0/16", "fd00:78::/64"]
+        );
         assert!(misled(&text, &inside(planes(), &list(None))).is_empty());
     }
 

@@ -26,8 +26,11 @@ pub fn status(dir: &NodeDir) -> Result<String> {
         format!("seed     {} {}", info.seed_hostname, info.seed_url),
         format!("peers    epoch {} version {}, {} nodes", peers.epoch, peers.version, peers.nodes.len()),
     ];
-    let place =
-        |(plane, at): (&String, &PlaneAddress)| format!("{plane:8} {}/{} port {}", at.address, at.cidr.prefix_len(), at.port);
+    let place = |(plane, at): (&String, &PlaneAddress)| {
+        let second =
+            peers.planes.get(plane).and_then(|p| Some(format!(" {}/{}", p.address6(at.address)?, p.range6()?.prefix_len())));
+        format!("{plane:8} {}/{}{} port {}", at.address, at.cidr.prefix_len(), second.unwrap_or_default(), at.port)
+    };
     lines.extend(info.planes.iter().map(place));
     Ok(lines.join("\n") + "\n")
 }

@@ -16,7 +16,7 @@ fn allow(from: &str, to: &str, ports: &[Ports]) -> Allow {
 }
 
 /// The list with two more nodes, `w4` and `w3` of the role `work`, and a plane wg2 that denies.
-fn denying() -> PeersFile {
+pub fn denying() -> PeersFile {
     let mut list = peers();
     for n in [4u8, 3] {
         let addresses = [51, 52, 53].map(|net| (format!("wg{}", net - 50), [10, net, 0, 5 + n].into())).into();

@@ -4,4 +4,5 @@
 mod allows;
 mod firewall;
 mod machine;
+mod six;
 mod steps;

@@ -70,6 +70,7 @@ impl App {
         let list = standing.of(record.id);
         let note = tx.note_of(record.machine)?;
         let plane = |(plane, (address, key)): (String, (Ipv4Addr, WgPublicKey))| NodePlane {
+            address6: self.spec.spec.networking.planes.get(&plane).and_then(|p| p.value.address6(address)),
             plane,
             address,
             public_key: key.to_string(),
@@ -116,11 +117,14 @@ impl App {
         let nodes = self.store.read(|tx| tx.nodes_per_plane())?;
         let allows = self.spec.allows();
         let row = |name: &String, plane: &PlaneSpec| -> Result<PlaneRow, ApiError> {
+            let seed = address(name, plane.cidr, SEED_HOST).map_err(unexpected)?;
             Ok(PlaneRow {
                 name: name.clone(),
                 cidr: plane.cidr,
+                cidr6: plane.range6(),
                 port: plane.port,
-                seed: address(name, plane.cidr, SEED_HOST).map_err(unexpected)?,
+                seed,
+                seed6: plane.address6(seed),
                 public_key: self.public.planes.get(name).map(ToString::to_string),
                 nodes: nodes.get(name).copied().unwrap_or(0),
                 purpose: cluster_seed::machine::tame(&plane.purpose),

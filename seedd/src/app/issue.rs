@@ -199,6 +199,7 @@ impl App {
             cidr: p.cidr,
             port: p.port,
             mtu: p.mtu.as_ref().map(|mtu| mtu.value),
+            cidr6: p.range6(),
             hubs: p.hub_roles(),
         };
         let planes: BTreeMap<_, _> = spec.planes.iter().map(|(n, p)| (n.clone(), plane(&p.value))).collect();

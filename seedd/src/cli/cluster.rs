@@ -126,7 +126,9 @@ impl Cluster {
             None => (site.cluster_file(), site.spec()?),
         };
         let n = &spec.spec.networking;
-        let planes: Vec<String> = n.planes.iter().map(|(name, p)| format!("{name} {}", p.value.cidr)).collect();
+        let second = |range: Option<ipnet::Ipv6Net>| range.map(|range| format!(" {range}")).unwrap_or_default();
+        let planes = n.planes.iter().map(|(name, p)| format!("{name} {}{}", p.value.cidr, second(p.value.range6())));
+        let planes: Vec<String> = planes.collect();
         let roles: Vec<&String> = spec.spec.roles.keys().collect();
         let value = serde_json::json!({
             "file": path, "site": spec.metadata.name, "subnet": n.underlay.subnet, "planes": planes, "roles": roles,

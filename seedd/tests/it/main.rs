@@ -47,6 +47,7 @@ mod registry;
 mod rights;
 mod rotate;
 mod same_medium;
+mod six;
 mod state;
 mod stick;
 mod strangers;

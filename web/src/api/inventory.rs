@@ -1,6 +1,6 @@
 //! Nodes, enrollments and planes as flat lists: for the command line and for inventories.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
@@ -58,6 +58,8 @@ pub struct NodeView {
 pub struct NodePlane {
     pub plane: String,
     pub address: Ipv4Addr,
+    /// On planes with IPv6.
+    pub address6: Option<Ipv6Addr>,
     /// WireGuard's public key, in base64.
     pub public_key: String,
 }

@@ -1,8 +1,8 @@
 //! Planes: what they are, what they carry, and keys of nodes that are being replaced.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -16,10 +16,14 @@ pub struct PlaneRow {
     pub name: String,
     #[cfg_attr(test, schemars(with = "crate::schema::Network"))]
     pub cidr: Ipv4Net,
+    /// Range of IPv6 addresses, if it has one.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Network6>"))]
+    pub cidr6: Option<Ipv6Net>,
     /// UDP port of WireGuard.
     pub port: u16,
     /// The seed's address and public key there.
     pub seed: Ipv4Addr,
+    pub seed6: Option<Ipv6Addr>,
     pub public_key: Option<String>,
     /// Nodes with an address there.
     pub nodes: u32,

@@ -11,6 +11,8 @@ async fn the_page_shows_what_planes_carry_and_how_far_keys_are() {
     for word in [
         "hub: the seed, store",
         "8920",
+        "<code>10.81.0.0/16</code> <code>fd00:81::/64</code></td>",
+        "<code>10.78.0.0/16</code></td>",
         "what is allowed",
         "<code>tcp/2049, udp/4000-4100</code>",
         "backups",
@@ -58,4 +60,6 @@ async fn the_json_names_what_is_meant() {
     let planes = get(&router, "/api/v1/planes", &[("cookie", &cookie)]).await.json();
     assert_eq!(planes["planes"][1]["allows"][0]["ports"][0], "tcp/2049");
     assert_eq!((&planes["planes"][1]["topology"], &planes["planes"][1]["mtu"]), (&"hub".into(), &8920.into()));
+    assert_eq!((&planes["planes"][1]["cidr6"], &planes["planes"][1]["seed6"]), (&"fd00:81::/64".into(), &"fd00:81::1".into()));
+    assert!(planes["planes"][0]["cidr6"].is_null() && planes["planes"][0]["seed6"].is_null());
 }

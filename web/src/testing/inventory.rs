@@ -20,7 +20,7 @@ impl InventoryApi for Mock {
             let Some(e) = machine.row.enrollment.as_ref().filter(|e| e.state.is_member()) else { continue };
             let plane = |(plane, address): &(String, String)| {
                 let public_key = format!("key{}", self.spice);
-                Some(NodePlane { plane: plane.clone(), address: address.parse().ok()?, public_key })
+                Some(NodePlane { plane: plane.clone(), address: address.parse().ok()?, address6: None, public_key })
             };
             nodes.push(NodeView {
                 hostname: e.hostname.clone().unwrap_or_default(),

@@ -10,8 +10,10 @@ pub fn planes(spice: &str) -> Result<Vec<PlaneRow>, ApiError> {
         Ok(PlaneRow {
             name: format!("wg{n}"),
             cidr,
+            cidr6: None,
             port: 51820 + u16::from(n),
             seed: [10, 77 + n, 0, 1].into(),
+            seed6: None,
             public_key: Some(format!("key{spice}")),
             nodes: 3,
             purpose: format!("control{spice}"),
@@ -33,6 +35,8 @@ pub fn planes(spice: &str) -> Result<Vec<PlaneRow>, ApiError> {
         topology: "hub".into(),
         hubs: vec![format!("store{spice}")],
         mtu: Some(8920),
+        cidr6: "fd00:81::/64".parse().ok(),
+        seed6: "fd00:81::1".parse().ok(),
         policy: "deny".into(),
         allows: vec![allow("worker", &["tcp/2049", "udp/4000-4100"], false), allow("any", &["tcp/9100"], true)],
         ..plane(4)?

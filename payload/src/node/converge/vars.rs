@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt as _;
 
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::converge::orders::{Member, Run, RunMode};
-use cluster_seed::identity::IdentityInfo;
+use cluster_seed::identity::{IdentityInfo, PlaneAddress};
 use cluster_seed::ids::Hostname;
-use cluster_seed::peers::{PeerNode, PeersFile};
+use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use host::files::{FileError, PRIVATE, create_dirs, failed, read_limited, write_atomic};
 use serde_json::{Map, Value, json};
 
@@ -36,17 +36,17 @@ pub fn variables(places: Places<'_>, facts: &Facts<'_>) -> Value {
     let Facts { info, peers, run, certificates } = *facts;
     let plane_or_control = |name: &str| if info.planes.contains_key(name) { name.to_owned() } else { CONTROL_PLANE.to_owned() };
     let name = &info.hostname;
-    let planes: Map<String, Value> = info
-        .planes
-        .iter()
-        .map(|(plane, p)| (plane.clone(), json!({ "address": p.address, "cidr": p.cidr.trunc(), "port": p.port })))
-        .collect();
+    let planes: Map<String, Value> = info.planes.iter().map(|(plane, p)| (plane.clone(), of_plane(plane, p, peers))).collect();
     let addresses: BTreeMap<&String, Ipv4Addr> = info.planes.iter().map(|(plane, p)| (plane, p.address)).collect();
     let seed = peers.nodes.get(&info.seed_hostname);
     let groups: Map<String, Value> =
         run.groups.iter().map(|(group, members)| (group.clone(), members.iter().map(of_group).collect())).collect();
-    let members: Vec<Value> =
-        peers.nodes.iter().filter(|(name, _)| **name != info.seed_hostname).map(|(name, node)| of_list(name, node)).collect();
+    let members: Vec<Value> = peers
+        .nodes
+        .iter()
+        .filter(|(name, _)| **name != info.seed_hostname)
+        .map(|(name, node)| of_list(name, node, peers))
+        .collect();
     let own = json!({
         "name": name,
         "label": name.label(),
@@ -91,18 +91,40 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
+/// The IPv6 address that belongs to an address on a plane, if the plane has IPv6.
+fn second(plane: &str, address: Ipv4Addr, peers: &PeersFile) -> Option<Ipv6Addr> {
+    peers.planes.get(plane)?.address6(address)
+}
+
+/// `address6` and `cidr6` are there on planes with IPv6 only.
+fn of_plane(plane: &str, place: &PlaneAddress, peers: &PeersFile) -> Value {
+    let mut all = json!({ "address": place.address, "cidr": place.cidr.trunc(), "port": place.port });
+    if let Some(address6) = second(plane, place.address, peers) {
+        all["address6"] = json!(address6);
+        all["cidr6"] = json!(peers.planes.get(plane).and_then(PeerPlane::range6));
+    }
+    all
+}
+
 fn of_group(member: &Member) -> Value {
     json!({ "name": member.name, "label": member.name.label(), "addresses": member.planes, "underlay": member.underlay })
 }
 
-fn of_list(name: &Hostname, node: &PeerNode) -> Value {
-    json!({
+/// `addresses6` is there if a plane of the node has IPv6.
+fn of_list(name: &Hostname, node: &PeerNode, peers: &PeersFile) -> Value {
+    let mut all = json!({
         "name": name,
         "label": name.label(),
         "role": node.role,
         "addresses": node.addresses,
         "underlay": node.endpoint,
-    })
+    });
+    let addresses6: BTreeMap<&String, Ipv6Addr> =
+        node.addresses.iter().filter_map(|(plane, ip)| Some((plane, second(plane, *ip, peers)?))).collect();
+    if !addresses6.is_empty() {
+        all["addresses6"] = json!(addresses6);
+    }
+    all
 }
 
 /// Creates the directory in RAM and writes the variables, if they differ from those that are there.

@@ -95,6 +95,21 @@ fn the_variables_are_what_the_plays_expect() {
 }
 
 #[test]
+fn planes_with_ipv6_have_a_second_address_and_the_others_are_as_before() {
+    let (info, mut peers, run) = (info(&PLANES), peers(), run(RunMode::Apply));
+    let plain = variables(Places { root: "/".into() }, &Facts { info: &info, peers: &peers, run: &run, certificates: 77 });
+    peers.planes.get_mut("wg1").unwrap().cidr6 = Some("fd00:78::/64".parse().unwrap());
+    let mut found = variables(Places { root: "/".into() }, &Facts { info: &info, peers: &peers, run: &run, certificates: 77 });
+    let own = found["kubedos"]["planes"]["wg1"].as_object_mut().unwrap();
+    assert_eq!((own.remove("address6"), own.remove("cidr6")), (Some(json!("fd00:78::2")), Some(json!("fd00:78::/64"))));
+    for (n, address) in ["fd00:78::2", "fd00:78::9"].into_iter().enumerate() {
+        let member = found["kubedos"]["members"][n].as_object_mut().unwrap();
+        assert_eq!(member.remove("addresses6"), Some(json!({ "wg1": address })));
+    }
+    assert_eq!(found, plain);
+}
+
+#[test]
 fn a_node_with_pods_knows_their_networks() {
     let (info, mut peers, run) = (info(&PLANES), peers(), run(RunMode::Apply));
     let pods = r#"{"plane":"wg3","cidr":"10.244.0.0/16","services":"10.96.0.0/16","domain":"cluster.local",

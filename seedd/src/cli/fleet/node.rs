@@ -256,10 +256,16 @@ impl Show {
         pairs.push(("peers", list(&shown)));
         pairs.push(("seen", age(&shown, "/lastSeen")));
         let places = shown["planes"].as_array().into_iter().flatten();
-        pairs.extend(places.map(|p| ("plane", format!("{} {} {}", at(p, "/plane"), at(p, "/address"), at(p, "/publicKey")))));
+        pairs.extend(places.map(|p| ("plane", place(p))));
         pairs.extend(wanted.address().map(|address| ("ssh", format!("ssh root@{address}"))));
         self.shape.show(&shown, &facts(&pairs))
     }
+}
+
+/// Name, addresses and key of a node on a plane.
+fn place(row: &Value) -> String {
+    let words = ["/plane", "/address", "/address6", "/publicKey"].map(|pointer| at(row, pointer));
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl Revoke {

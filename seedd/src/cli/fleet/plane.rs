@@ -86,6 +86,7 @@ const COLUMNS: &[Column] = &[
     column("POLICY", |r| at(r, "/policy")),
     column("NODES", |r| at(r, "/nodes")),
     column("PURPOSE", |r| at(r, "/purpose")),
+    wide("CIDR6", |r| at(r, "/cidr6")),
     wide("ALLOWS", |r| allows(r).len().to_string()),
     wide("SEED", |r| at(r, "/seed")),
     wide("PUBLIC-KEY", |r| at(r, "/publicKey")),
@@ -101,6 +102,7 @@ const ALLOWS: &[Column] = &[
 const MEMBERS: &[Column] = &[
     column("NAME", |r| at(r, "/hostname")),
     column("ADDRESS", |r| at(r, "/address")),
+    column("ADDRESS6", |r| at(r, "/address6")),
     column("STATE", |r| at(r, "/state")),
     column("PUBLIC-KEY", |r| at(r, "/publicKey")),
 ];
@@ -147,7 +149,7 @@ impl Show {
         let plane = planes.into_iter().find(|p| at(p, "/name") == self.plane);
         let mut plane = plane.ok_or_else(|| anyhow!("there is no plane {}", self.plane)).hint("`seedd plane list` lists them")?;
         let members = members(&remote.list("/api/v1/nodes", "nodes")?, &self.plane);
-        let mut head = ["name", "purpose", "cidr", "port", "mtu", "policy", "seed", "publicKey"]
+        let mut head = ["name", "purpose", "cidr", "cidr6", "port", "mtu", "policy", "seed", "seed6", "publicKey"]
             .map(|key| (key, at(&plane, &format!("/{key}"))))
             .to_vec();
         head.push(("topology", topology(&plane)));
@@ -165,7 +167,8 @@ fn members(nodes: &[Value], plane: &str) -> Vec<Value> {
     let place = |node: &Value| {
         let place = node["planes"].as_array()?.iter().find(|p| at(p, "/plane") == plane)?;
         Some(json!({
-            "hostname": node["hostname"], "state": node["state"], "address": place["address"], "publicKey": place["publicKey"],
+            "hostname": node["hostname"], "state": node["state"], "publicKey": place["publicKey"],
+            "address": place["address"], "address6": place["address6"],
         }))
     };
     nodes.iter().filter_map(place).collect()

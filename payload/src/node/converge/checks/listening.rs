@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// State of a listening TCP socket, and of a UDP socket without a peer (Linux, include/net/tcp_states.h).
 const TCP_LISTEN: &str = "0A";
@@ -73,7 +73,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 #[derive(Debug, Default)]
 pub struct Allowed {
     /// Networks of the planes.
-    pub planes: Vec<Ipv4Net>,
+    pub planes: Vec<IpNet>,
     /// Addresses of bridges of this machine, on which containers reach it, and virtual addresses.
     pub addresses: BTreeSet<IpAddr>,
     /// Ports on any address.
@@ -84,11 +84,8 @@ pub struct Allowed {
 
 impl Allowed {
     pub fn allows(&self, socket: &Socket) -> bool {
-        let inside = match socket.address {
-            IpAddr::V4(ip) => ip.is_loopback() || self.planes.iter().any(|net| net.contains(&ip)),
-            IpAddr::V6(ip) => ip.is_loopback(),
-        };
-        inside
+        socket.address.is_loopback()
+            || self.planes.iter().any(|net| net.contains(&socket.address))
             || self.addresses.contains(&socket.address)
             || self.anywhere.contains(&(socket.protocol, socket.port))
             // A program that waits for an answer. The firewall drops everything else.
@@ -137,7 +134,7 @@ mod tests {
     #[test]
     fn only_the_planes_and_named_ports_are_allowed() {
         let allowed = Allowed {
-            planes: vec!["10.78.0.0/16".parse().unwrap()],
+            planes: ["10.78.0.0/16", "fd00:78::/64"].map(|net| net.parse().unwrap()).into(),
             addresses: ["10.88.0.1".parse().unwrap()].into(),
             anywhere: [(Protocol::Tcp, 22), (Protocol::Udp, 51821)].into(),
             ephemeral: (32768, 60999),
@@ -147,6 +144,8 @@ mod tests {
             (socket(Protocol::Tcp, "::1", 1), true),
             (socket(Protocol::Tcp, "10.78.0.2", 9100), true),
             (socket(Protocol::Tcp, "10.79.0.2", 9100), false),
+            (socket(Protocol::Tcp, "fd00:78::2", 9100), true),
+            (socket(Protocol::Tcp, "fd00:79::2", 9100), false),
             (socket(Protocol::Udp, "10.88.0.1", 53), true),
             (socket(Protocol::Udp, "10.88.0.2", 53), false),
             (socket(Protocol::Tcp, "0.0.0.0", 22), true),

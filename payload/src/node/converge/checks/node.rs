@@ -35,20 +35,20 @@ impl<'a> NodeChecks<'a> {
         vec![
             named("planes", planes::check(self.info, peers, &self.now)),
             named("time", time::check()),
-            self.security(run),
+            self.security(peers, run),
             named("egress", egress::check(self.info.darksite.mode)),
         ]
     }
 
     /// A failure is checked again each time, so that it ends soon after its cause.
-    fn security(&self, run: Option<&Run>) -> GateCheck {
+    fn security(&self, peers: &PeersFile, run: Option<&Run>) -> GateCheck {
         let mut held = self.security.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((clock, check)) = held.as_ref().filter(|(_, check)| check.ok)
             && clock.elapsed() < SECURITY_EVERY
         {
             return check.clone();
         }
-        let check = named("security", security::check(self.root, self.info, run));
+        let check = named("security", security::check(self.root, self.info, peers, run));
         *held = Some((Stopwatch::start(), check.clone()));
         check
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::converge::orders::Run;
 use cluster_seed::identity::IdentityInfo;
+use cluster_seed::peers::PeersFile;
 use host::tool::Tool;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::listening::{Allowed, Protocol, Socket, parse};
@@ -26,8 +28,8 @@ const VIRTUAL: &str = "lb_vip_underlay";
 const MAX_NAMES: usize = 4;
 
 /// Checks everything; the reasons of all failures, or what is in order.
-pub fn check(root: &Utf8Path, info: &IdentityInfo, run: Option<&Run>) -> Result<String, String> {
-    let parts = [password_login(), default_deny(), listening(root, info, run), sources(root)];
+pub fn check(root: &Utf8Path, info: &IdentityInfo, peers: &PeersFile, run: Option<&Run>) -> Result<String, String> {
+    let parts = [password_login(), default_deny(), listening(root, info, peers, run), sources(root)];
     let bad: Vec<String> = parts.into_iter().filter_map(Result::err).collect();
     if bad.is_empty() {
         Ok("no password login, default-deny, only planes, signed sources".to_owned())
@@ -74,13 +76,13 @@ fn judge_rules(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn listening(root: &Utf8Path, info: &IdentityInfo, run: Option<&Run>) -> Result<(), String> {
+fn listening(root: &Utf8Path, info: &IdentityInfo, peers: &PeersFile, run: Option<&Run>) -> Result<(), String> {
     let read = |name: &str| fs::read_to_string(root.join("proc/net").join(name)).unwrap_or_default();
     let mut open: BTreeSet<Socket> = BTreeSet::new();
     for (protocol, names) in [(Protocol::Tcp, ["tcp", "tcp6"]), (Protocol::Udp, ["udp", "udp6"])] {
         open.extend(names.iter().flat_map(|name| parse(protocol, &read(name))));
     }
-    let allowed = allowed(root, info, run);
+    let allowed = allowed(root, info, peers, run);
     let bad: Vec<String> = open.iter().filter(|s| !allowed.allows(s)).map(Socket::to_string).collect();
     match bad.len() {
         0 => Ok(()),
@@ -89,7 +91,7 @@ fn listening(root: &Utf8Path, info: &IdentityInfo, run: Option<&Run>) -> Result<
     }
 }
 
-fn allowed(root: &Utf8Path, info: &IdentityInfo, run: Option<&Run>) -> Allowed {
+fn allowed(root: &Utf8Path, info: &IdentityInfo, peers: &PeersFile, run: Option<&Run>) -> Allowed {
     let mut anywhere: BTreeSet<_> = ANYWHERE.into();
     anywhere.extend(info.planes.values().map(|plane| (Protocol::Udp, plane.port)));
     if let Some(run) = run {
@@ -101,7 +103,8 @@ fn allowed(root: &Utf8Path, info: &IdentityInfo, run: Option<&Run>) -> Allowed {
     let mut ports = range.split_ascii_whitespace().filter_map(|w| w.parse().ok());
     // The kernel's default (ip(7)).
     let ephemeral = (ports.next().unwrap_or(32_768), ports.next().unwrap_or(60_999));
-    let planes = info.planes.values().map(|plane| plane.cidr).collect();
+    let second = info.planes.keys().filter_map(|plane| peers.planes.get(plane)?.range6());
+    let planes = info.planes.values().map(|plane| plane.cidr).map(IpNet::V4).chain(second.map(IpNet::V6)).collect();
     let virtual_address = run.and_then(|r| r.vars.get(VIRTUAL)).and_then(Value::as_str).and_then(|v| v.parse().ok());
     let addresses = bridges(root).into_iter().chain(virtual_address).collect();
     Allowed { planes, addresses, anywhere, ephemeral }
