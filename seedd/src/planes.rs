@@ -18,6 +18,7 @@ use site::mode::Mode;
 use web::api::ApiError;
 
 use crate::app::App;
+use crate::app::settings::KEYLESS_HINT;
 
 /// Time limit of an `ip` or `wg` call.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -74,11 +75,12 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         })
         .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
     let room = underlay_mtu(app);
+    let mut keyless = Vec::new();
     for (name, plane) in &app.spec.spec.networking.planes {
-        let config = configs
-            .get(name)
-            .ok_or_else(|| anyhow!("the seed has no key for plane {name}"))
-            .hint("planes cannot be added after `seedd init` yet")?;
+        let Some(config) = configs.get(name) else {
+            keyless.push(name.as_str());
+            continue;
+        };
         let own = address(name, plane.value.cidr, SEED_HOST)?;
         if !exists(name) {
             make(app, name, how, userspace)?;
@@ -100,7 +102,11 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             tracing::warn!(error, plane = name, "the seed has no IPv6 on the plane");
         }
     }
-    Ok(())
+    // The planes that have a key are configured nevertheless.
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("the seed has no key for the planes {}", keyless.join(", "))).hint(KEYLESS_HINT)
 }
 
 /// MTU of the boot network: that of its interface, or the one that DHCP announces, if that is less. `None` if neither is known.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::auth::find;
 use crate::call::App;
 use crate::error::Failure;
-use crate::limits::{BODY_TIME, MAX_FORM};
+use crate::limits::{BODY_TIME, MAX_COUNTERSIGN};
 use crate::replay::{Kept, Known, MAX_ANSWER};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -22,7 +22,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY: usize = 255;
 /// Requests whose answers are secrets or that have no session; their header is ignored.
-const WITHOUT: [&str; 10] = [
+pub(crate) const WITHOUT: [&str; 10] = [
     "/api/v1/setup",
     "/api/v1/login",
     "/api/v1/login/again",
@@ -54,7 +54,8 @@ async fn keyed(app: App, key: String, request: Request, next: Next) -> Result<Re
     let (parts, body) = request.into_parts();
     let late = |_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time");
     let large = |_| Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large for an Idempotency-Key");
-    let body = timeout(BODY_TIME, to_bytes(body, MAX_FORM)).await.map_err(late)?.map_err(large)?;
+    // The largest of all: the route has its own limit.
+    let body = timeout(BODY_TIME, to_bytes(body, MAX_COUNTERSIGN)).await.map_err(late)?.map_err(large)?;
     let words = [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body].map(Digest::of);
     let request_digest = Digest::of(words.map(|d| d.to_string()).join("\n").as_bytes());
     let id = (session.user().to_owned(), key);

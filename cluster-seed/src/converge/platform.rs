@@ -112,6 +112,9 @@ const SERVICE_ACCOUNTS: Certificate = Certificate {
 const KUBERNETES_PACKAGES: &[&str] =
     &["iptables", "iproute2", "ethtool", "socat", "conntrack", "ebtables", "mount", "kmod", "iputils-ping"];
 
+/// Plays that run another one first: its role is a dependency of theirs (`meta/main.yml`).
+pub const INCLUDED: [(&str, &str); 2] = [("loadbalancer", "vip"), ("controlplane", "worker")];
+
 /// Plays whose nodes have pods.
 const KUBERNETES: [&str; 2] = ["controlplane", "worker"];
 

@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::ports::Ports;
 use super::spec::{BACKEND_PLANE, CONTROL_PLANE, METRICS_PLANE, PlaneSpec, Policy, plane_or_control};
-use crate::converge::platform::PLAYS;
+use crate::converge::platform::{INCLUDED, PLAYS};
 use crate::converge::role::{RoleSpec, resolve};
 use crate::spec_error::{SpecError, at};
 
@@ -184,10 +184,24 @@ pub fn allows(
     }
     for name in roles.keys() {
         let plays = resolve(roles, name).map(|role| role.plays).unwrap_or_default();
-        for (plane, ports, why) in plays.iter().flat_map(|play| needs(play)) {
+        for (plane, ports, why) in with_included(&plays).into_iter().flat_map(needs) {
             if let Some(list) = all.get_mut(plane_or_control(planes, plane)) {
                 let allow = Allow { from: Party::Any, to: Party::Role(name.clone()), ports };
                 list.push(Reasoned { allow, why, built_in: true });
+            }
+        }
+    }
+    all
+}
+
+/// These plays and those that they include, each once.
+fn with_included(plays: &[String]) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for play in plays {
+        let included = INCLUDED.iter().filter(|(name, _)| name == play).map(|(_, included)| *included);
+        for one in included.chain([play.as_str()]) {
+            if !all.contains(&one) {
+                all.push(one);
             }
         }
     }

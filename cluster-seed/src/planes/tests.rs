@@ -96,6 +96,17 @@ fn what_the_platform_exports_is_carried_by_every_plane_that_has_it() {
     }
 }
 
+#[test]
+fn a_plane_that_denies_carries_what_an_included_play_needs_and_once() {
+    let closed = GOOD.replace("port: 51821}", "port: 51821, policy: deny}");
+    for plays in ["loadbalancer", "vip, loadbalancer", "loadbalancer, vip"] {
+        let text = closed.replace("exporters, storage]", &format!("{plays}], vars: {{lb_vip_wg3: 10.78.255.1}}"));
+        let found = words(&spec(&text));
+        let beacons = found.iter().filter(|w| *w == "wg1 any store udp/5787 built-in").count();
+        assert_eq!(beacons, 1, "{plays}: {found:?}");
+    }
+}
+
 /// One change to the good file, the line it must be reported at (0: the whole file) and a word of the message.
 const BAD: &[(&str, &str, u64, &str)] = &[
     ("topology: hub", "topology: star", 0, "star"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::converge::platform::PLAYS;
+use cluster_seed::converge::platform::{INCLUDED, PLAYS};
 use cluster_seed::converge::role::resolve_all;
 use host::programs::find_program;
 use host::tool::Tool;
@@ -131,6 +131,18 @@ fn the_documentation_has_the_variables_of_every_play() {
         }
         assert_eq!(table(&text, &format!("Variables of `{}`", play.name)), wanted, "docs/platform/{page}.md");
     }
+}
+
+#[test]
+fn the_plays_that_include_others_are_those_with_dependencies() {
+    let mut found = BTreeSet::new();
+    for play in &PLAYS {
+        let path = root().join("payload/platform/ansible/roles").join(play.name).join("meta/main.yml");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let list = text.lines().find_map(|l| l.strip_prefix("dependencies: [")?.strip_suffix(']')).unwrap_or_default();
+        found.extend(list.split(", ").filter(|w| !w.is_empty()).map(|w| (play.name, w.to_owned())));
+    }
+    assert_eq!(found, INCLUDED.iter().map(|(play, other)| (*play, (*other).to_owned())).collect());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::{now, now_ms};
 use similar::{ChangeTag, TextDiff};
+use site::keys::PublicKeys;
 use site::payloads;
 use site::store::events::NewEvent;
 use site::store::nodes::NodeRecord;
@@ -66,6 +67,14 @@ pub fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
     }
     all
 }
+
+/// The planes of a changed file that the seed has no key for.
+pub fn keyless<'s>(spec: &'s ClusterSpec, keys: &'s PublicKeys) -> impl Iterator<Item = &'s str> {
+    spec.spec.networking.planes.keys().map(String::as_str).filter(|plane| !keys.planes.contains_key(*plane))
+}
+
+/// What an operator can do about one.
+pub const KEYLESS_HINT: &str = "the planes of a site are chosen before `seedd init`";
 
 /// The file without the paths of webhooks and of the inventory, which may be secrets. A file of which they are not known is not shown.
 fn without_secrets(text: String) -> String {
@@ -150,10 +159,8 @@ impl App {
         check
             .problems
             .extend(unfit.map(|why| whole(why, "nodes keep their role and addresses until they are replaced or revoked")));
-        for plane in spec.spec.networking.planes.keys().filter(|plane| !self.public.planes.contains_key(*plane)) {
-            let hint = "the planes of a site are chosen before `seedd init`";
-            check.problems.push(whole(format!("plane {plane} is new, and the seed has no key for it"), hint));
-        }
+        let keyless = keyless(&spec, &self.public).map(|plane| format!("plane {plane} is new, and the seed has no key for it"));
+        check.problems.extend(keyless.map(|text| whole(text, KEYLESS_HINT)));
         if check.problems.is_empty() {
             let payload = payloads::current(&self.site, &self.store).map_err(unexpected)?.map(|p| (p.id, p.size));
             let scene = self.store.read(|tx| Scene::read(tx, &spec, payload, now())).map_err(unexpected)?;

@@ -13,7 +13,7 @@ use site::{payloads, read_spec};
 
 use super::args::SiteArgs;
 use super::prompt::confirm;
-use crate::app::settings::unfit;
+use crate::app::settings::{KEYLESS_HINT, keyless, unfit};
 
 #[derive(Args)]
 pub struct Apply {
@@ -40,6 +40,9 @@ impl Apply {
         if let Some(name) = held {
             return Err(anyhow!("the file is that of site {}, and this one is {name}", spec.metadata.name))
                 .hint("the name of a site does not change");
+        }
+        if let Some(plane) = keyless(&spec, &site.keys().public()?).next() {
+            return Err(anyhow!("plane {plane} is new, and the seed has no key for it")).hint(KEYLESS_HINT);
         }
         let nodes = store.read(|tx| tx.live_nodes())?;
         let unfit = unfit(&spec, &nodes);

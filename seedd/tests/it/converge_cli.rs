@@ -82,6 +82,8 @@ fn a_cluster_yaml_that_does_not_fit_the_nodes_is_not_applied() {
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["outside of 10.98.0.0/16"]);
     write(before.replacen("name: site-a", "name: site-b", 1));
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["that of site site-b", "this one is site-a"]);
+    write(before.replacen("      wg1:", "      wg9: {cidr: 10.99.0.0/16, port: 51899}\n      wg1:", 1));
+    refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["plane wg9 is new", "hint: "]);
     write("spec: [".to_owned());
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["other.yaml:"]);
     let changed = before.replacen("    base:\n", "    base:\n      maxUnavailable: 2\n", 1);

@@ -220,6 +220,12 @@ async fn a_repeated_request_with_a_key_gets_the_same_answer_and_changes_nothing(
     for bad in ["", "a b", &"k".repeat(256)] {
         assert_eq!(post("/api/v1/outputs", bad, wish).await.status, 400, "{bad:?}");
     }
+    // A key changes nothing about how large a request may be.
+    let large = format!("{{\"text\":\"{}\"}}", "a".repeat(crate::limits::MAX_FORM));
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", token.as_str()), JSON];
+    let plain = ask(&router, "POST", "/api/v1/settings/check", &headers, large.clone()).await;
+    assert_eq!(plain.status, post("/api/v1/settings/check", "large", &large).await.status);
+    assert_ne!(plain.status, 413);
     // What failed may be repeated.
     for _ in 0..2 {
         assert_eq!(post("/api/v1/site/promote", "two", r#"{"name":"other"}"#).await.status, 400);

@@ -6,6 +6,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::table::{Answer, Op, Parameter, Shape, operations};
+use crate::idempotency::WITHOUT;
 use crate::problem::Problem;
 
 const DEFINITIONS: &str = "/components/schemas";
@@ -79,7 +80,7 @@ fn operation(op: &Op, shapes: &mut Shapes) -> Value {
     let mut parameters = in_path(op.path);
     parameters.extend(op.query.iter().map(|p| parameter("query", *p)));
     parameters.extend(op.headers.iter().map(|p| parameter("header", *p)));
-    if op.method == "POST" && !op.open {
+    if op.method == "POST" && !WITHOUT.contains(&op.path) {
         parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
     }
     let mut out = json!({

@@ -66,7 +66,7 @@ fn chapter(title: &str) -> &'static str {
 
 /// The entry of the navigation that leads to a page, by its title.
 fn section(name: &str) -> &'static str {
-    const SECTIONS: [(&str, &str); 15] = [
+    const SECTIONS: [(&str, &str); 16] = [
         ("Home", "/"),
         ("Machines", "/machines"),
         ("Plan", "/plan"),
@@ -74,6 +74,7 @@ fn section(name: &str) -> &'static str {
         ("Platform", "/platform"),
         ("Charts", "/charts"),
         ("Mesh", "/mesh"),
+        ("Planes", "/planes"),
         ("Packages", "/packages"),
         ("Images", "/images"),
         ("DHCP", "/dhcp"),

@@ -61,7 +61,7 @@ pub enum Fleet {
     /// Log in to the seed of a context
     ///
     /// Asks for the password and stores the token of the session in contexts.yaml, which only its owner may read. A session
-    /// lasts 12 hours.
+    /// ends after 12 hours, or after an hour without use.
     #[command(after_long_help = "\
 Examples:
   seedd login --user ada

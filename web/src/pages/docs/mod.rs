@@ -31,7 +31,9 @@ struct Part {
 const RUNNING: &[&str] = &[
     "running-a-seed",
     "joining",
+    "people",
     "planes",
+    "countersigning",
     "netboot",
     "darksite",
     "extras",
@@ -43,6 +45,9 @@ const RUNNING: &[&str] = &[
     "kubernetes-offline",
     "second-site",
     "audit",
+    "webhooks",
+    "command-line",
+    "ansible",
     "troubleshooting",
 ];
 const REFERENCE: &[&str] = &["cluster-yaml", "cli", "api", "glossary"];
