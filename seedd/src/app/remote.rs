@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{App, socket};
 
 /// The actor in the event log.
-const WHO: &str = "command line";
+pub(super) const WHO: &str = "command line";
 /// Most events in one answer; the client asks for the next ones.
 const MAX_EVENTS: u32 = 500;
 /// Rows read at a time while the log is searched backwards, and most rows searched in all.
@@ -98,6 +98,7 @@ impl App {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);
                 Answer::Nothing(Nothing {})
             }
+            SiteRequest::Change { ask } => self.change(ask)?,
             SiteRequest::Doctor => Answer::Doctor(DaemonFacts {
                 iface: self.flight.iface().to_owned(),
                 listen: self.http,

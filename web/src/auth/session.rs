@@ -76,7 +76,7 @@ impl Session {
 
     /// Events after `after`, as long as the session lasts.
     pub(crate) async fn events(&self, app: &App, after: i64, limit: u32) -> Result<Vec<EventView>, Failure> {
-        self.while_valid(app, move |api| api.events(after, limit)).await
+        self.while_valid(app, move |api, _| api.events(after, limit)).await
     }
 
     /// Of the events, those that this user may see.
@@ -86,15 +86,16 @@ impl Session {
         events
     }
 
-    /// Runs `work` if the session has not ended in the meantime, for answers that take long.
+    /// Runs `work` if the session has not ended in the meantime, with the rights of its user at that time; for answers that take
+    /// long.
     pub(crate) async fn while_valid<T: Send + 'static>(
         &self,
         app: &App,
-        work: impl FnOnce(&dyn OperatorApi) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&dyn OperatorApi, &Actor) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, Failure> {
         let token = self.token.clone();
         app.call(move |api| match api.session(&token, false)? {
-            Some(_) => work(api),
+            Some(actor) => work(api, &actor),
             None => Err(ApiError::Unauthorized),
         })
         .await

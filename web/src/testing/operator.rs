@@ -117,7 +117,7 @@ impl OperatorApi for Mock {
         Ok(detail)
     }
 
-    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+    fn packets(&self, _: &Actor, id: i64) -> Result<Vec<u8>, ApiError> {
         self.machine(id).map(|_| vec![0x0a, 0x0d, 0x0d, 0x0a])
     }
 
@@ -275,8 +275,8 @@ impl OperatorApi for Mock {
         self.note("verify_output");
         self.start_verify(name)
     }
-    fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        (name == OUTPUT).then(|| self.file("manifest.json"))
+    fn output_path(&self, _: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        Ok((name == OUTPUT).then(|| self.file("manifest.json")))
     }
 
     fn site(&self) -> Result<SiteView, ApiError> {
@@ -302,8 +302,8 @@ impl OperatorApi for Mock {
         self.note("set_place");
         self.move_to(place)
     }
-    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        (name == "site-a.capsule").then(|| self.file("manifest.json"))
+    fn capsule_path(&self, _: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        Ok((name == "site-a.capsule").then(|| self.file("manifest.json")))
     }
     fn put_capsule(&self, _: &Actor, name: &str, at: u64, _: u64, piece: &[u8]) -> Result<u64, ApiError> {
         self.note("put_capsule");
