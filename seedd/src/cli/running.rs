@@ -1,8 +1,11 @@
 //! What the daemon of a site does for verbs that also work without one. It checks what it is told, and its open pages show a
 //! change at once; beside a running daemon, nothing is written to its database.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow};
 use appliance::control::Client;
+use appliance::control::answer::Status;
 use cluster_seed::ids::Mac;
 use cluster_seed::people::{ApiTokenId, Rights};
 use serde_json::{Value, json};
@@ -10,6 +13,10 @@ use web::api::SetUser;
 
 use super::args::{DataDir, SiteArgs};
 use crate::remote::Remote;
+
+/// How often the API of a daemon that has just started is looked for, and the pause between two looks: five seconds in all.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The API of the daemon that serves the site, if one runs.
 ///
@@ -21,7 +28,18 @@ pub fn daemon(args: &SiteArgs) -> Result<Option<Remote>> {
 
 /// The same for verbs that have no `--json`.
 pub fn daemon_of(dir: &DataDir) -> Result<Option<Remote>> {
-    if control(dir).is_some() { Remote::local(&dir.data).map(Some) } else { Ok(None) }
+    let Some(client) = control(dir) else { return Ok(None) };
+    let mut left = LOOKS;
+    loop {
+        match Remote::local(&dir.data) {
+            // The socket answers a moment before the web interface listens.
+            Err(_) if left > 0 && matches!(client.status(), Ok(Status::Site(_))) => {
+                left -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            done => return done.map(Some),
+        }
+    }
 }
 
 /// The control socket of the daemon that serves the site, if one runs: for what the API does not do.
@@ -74,9 +92,10 @@ pub fn add_user(remote: &Remote, user: &str, password: &str, rights: Rights) -> 
     remote.post("/api/v1/users", &json!({ "user": user, "password": password, "rights": rights })).map(drop)
 }
 
-/// Changes a user; returns it as it is then. Names of users are those that `check_user` lets pass, here and below.
-pub fn set_user(remote: &Remote, user: &str, set: &SetUser) -> Result<Value> {
-    remote.put(&format!("/api/v1/users/{user}"), &json!({ "rights": set.rights, "disabled": set.disabled }))
+/// Changes a user. Names of users are those that `check_user` lets pass, here and below.
+pub fn set_user(remote: &Remote, user: &str, set: &SetUser) -> Result<()> {
+    let body = json!({ "rights": set.rights, "disabled": set.disabled });
+    remote.put(&format!("/api/v1/users/{user}"), &body).map(drop)
 }
 
 pub fn set_password(remote: &Remote, user: &str, password: &str) -> Result<()> {

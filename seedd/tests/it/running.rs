@@ -98,7 +98,7 @@ fn join_tokens_are_created_and_revoked_without_a_daemon_too() {
     };
     let (code, text) = seedd(&["token", "create", "--role", "base", "--name", "edge", "--json"]);
     assert_eq!(code, Some(0), "{text}");
-    let id = json(&text)["id"].as_str().unwrap().to_owned();
+    let id = json(text.lines().next().unwrap())["id"].as_str().unwrap().to_owned();
     let (code, text) = seedd(&["token", "create", "--role", "king", "--name", "edge"]);
     assert!(code == Some(1) && text.contains("no role \"king\""), "{text}");
     assert_eq!(seedd(&["token", "revoke", &id]).0, Some(0));

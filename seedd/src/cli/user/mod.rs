@@ -167,7 +167,7 @@ impl Set {
         let store = self.args.site().open_store()?;
         store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
         match running::daemon_of(&self.args)? {
-            Some(daemon) => running::set_user(&daemon, &self.user, &set).map(drop).map_err(refused)?,
+            Some(daemon) => running::set_user(&daemon, &self.user, &set).map_err(refused)?,
             None => store.write(|tx| people::set(tx, ACTOR, &self.user, &set)).map(drop).map_err(plain)?,
         }
         let user = store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
