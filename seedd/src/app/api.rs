@@ -19,7 +19,7 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventPart,
     ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, MeshView, OperatorApi, Origin,
     OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup,
     Via, Window,
@@ -302,9 +302,13 @@ impl OperatorApi for Seed {
         self.0.revoke_by(actor.must(Permission::Approve)?, id, reason)
     }
 
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
-        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000)))?;
-        Ok(rows.into_iter().map(super::views::event).collect())
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError> {
+        actor.must(Permission::Read)?;
+        let limit = limit.min(1000);
+        let rows = self.0.store.read(|tx| tx.events_after(after, limit))?;
+        let (read, more) = (rows.last().map_or(after, |row| row.id), rows.len() == limit as usize);
+        let events = rows.into_iter().map(super::views::event).filter(|e| actor.sees(e)).collect();
+        Ok(EventPart { events, read, more })
     }
 
     fn subscribe(&self) -> watch::Receiver<i64> {

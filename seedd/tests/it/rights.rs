@@ -11,10 +11,10 @@ use seedd::app::Seed;
 use serde_json::json;
 use site::store::events::NewEvent;
 use web::api::{
-    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, AuditQuery, BmcKind, ChangePassword, CountersignApi as _,
-    ExportFormat, ExportWish, ImportWish, JoinTokenApi as _, MachinesApi as _, NewToken, NewUser, OperatorApi as _,
-    PasskeyApi as _, PeopleApi as _, PlanApi as _, PlanHow, PowerAction, RotateWish, RotationApi as _, Say, SetPower, SetUser,
-    SettingsApi as _, WebhookApi as _,
+    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, AuditQuery, BmcKind, ChangePassword, CountersignApi as _, EventView,
+    ExportFormat, ExportWish, ImportWish, InventoryApi as _, JoinTokenApi as _, MachinesApi as _, NewToken, NewUser,
+    OperatorApi as _, PasskeyApi as _, PeopleApi as _, PlanApi as _, PlanHow, PowerAction, RotateWish, RotationApi as _, Say,
+    SetPower, SetUser, SettingsApi as _, WebhookApi as _,
 };
 
 use crate::support::sites::{admin, app, site_a, temp};
@@ -154,7 +154,13 @@ fn guarded(seed: &Seed, actor: &Actor) -> Vec<Called> {
 
 /// What everybody reads who may read at all.
 fn readable(seed: &Seed, actor: &Actor) -> Vec<Called> {
-    vec![("packets", seed.packets(actor, 1).map(drop)), ("output_path", seed.output_path(actor, "x").map(drop))]
+    vec![
+        ("packets", seed.packets(actor, 1).map(drop)),
+        ("output_path", seed.output_path(actor, "x").map(drop)),
+        ("events", seed.events(actor, 0, 9).map(drop)),
+        ("last_events", seed.last_events(actor, 9).map(drop)),
+        ("home", seed.home(actor).map(drop)),
+    ]
 }
 
 fn is_refused(result: &Result<(), ApiError>, word: &str) -> bool {
@@ -180,7 +186,27 @@ fn a_viewer_reads_neither_the_log_nor_a_capsule_and_an_auditor_reads_the_log() {
 }
 
 #[test]
-fn packets_and_outputs_are_read_by_those_who_may_read() {
+fn events_of_people_are_shown_to_auditors_only_and_count_as_read() {
+    let t = temp();
+    let seed = Seed(app(&site_a(&t)));
+    seed.0.say(&NewEvent::new(EventKind::SeedStarted, "started"));
+    seed.0.say(&NewEvent::new(EventKind::LoginFailed, "wrong password"));
+    let last = seed.0.store.read(|tx| tx.last_event()).unwrap();
+    for (rights, sees) in [(Rights::Viewer, false), (Rights::Operator, false), (Rights::Auditor, true)] {
+        let actor = Actor::session("eve", rights, true);
+        let of_people = |events: &[EventView]| events.iter().any(|e| e.kind == EventKind::LoginFailed);
+        let part = seed.events(&actor, last - 2, 9).unwrap();
+        assert_eq!((part.events.len(), of_people(&part.events)), (1 + usize::from(sees), sees), "{rights}");
+        assert_eq!((part.read, part.more), (last, false), "{rights}: the next part begins behind what was not shown");
+        assert!(seed.events(&actor, last - 2, 1).unwrap().more, "{rights}");
+        assert_eq!(of_people(&seed.last_events(&actor, 2).unwrap()), sees, "{rights}");
+        let home = seed.home(&actor).unwrap();
+        assert_eq!(home.events.iter().any(|h| h.event.kind == EventKind::LoginFailed), sees, "{rights}");
+    }
+}
+
+#[test]
+fn what_everybody_reads_needs_the_right_to_read() {
     let t = temp();
     let seed = Seed(app(&site_a(&t)));
     let seen = seed.0.store.write(|tx| tx.see_machine(Mac([2, 0, 0, 0, 0, 1]), None, 1)).unwrap();

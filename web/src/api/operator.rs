@@ -17,7 +17,7 @@ use super::countersign::CountersignApi;
 use super::dhcp::DhcpApi;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
-use super::flight::EventView;
+use super::flight::EventPart;
 use super::inventory::InventoryApi;
 use super::jobs::JobsApi;
 use super::join_tokens::JoinTokenApi;
@@ -149,8 +149,8 @@ pub trait OperatorApi:
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     /// The machine's last packets as a pcapng file.
     fn packets(&self, actor: &Actor, id: i64) -> Result<Vec<u8>, ApiError>;
-    /// Events with an id above `after`, oldest first.
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
+    /// Events with an id above `after`, of at most `limit` rows of the log.
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError>;
     /// Holds the newest event id. A receiver that falls behind calls `events` again.
     fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
     /// Takes the code and the decision about one machine; its state is Confirming until the machine has verified the code.

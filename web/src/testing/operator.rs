@@ -14,9 +14,9 @@ use super::outputs::OUTPUT;
 use super::people::actor_of;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview, PackagesView,
-    PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
+    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventPart, EventView,
+    ExportWish, ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview,
+    PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {
@@ -236,9 +236,11 @@ impl OperatorApi for Mock {
         })
     }
 
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect())
+        let rows: Vec<EventView> = self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect();
+        let (read, more) = (rows.last().map_or(after, |e| e.id), rows.len() == limit);
+        Ok(EventPart { events: rows.into_iter().filter(|e| actor.sees(e)).collect(), read, more })
     }
 
     fn subscribe(&self) -> watch::Receiver<i64> {
