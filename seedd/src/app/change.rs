@@ -5,14 +5,14 @@ use appliance::control::answer::{Answer, ApiTokenMade, MetricsTokenMade, Nothing
 use appliance::control::{ChangeRequest, NewApiToken};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
-use host::clock::now_ms;
+use host::clock::{now, now_ms};
 use site::payloads;
 use site::store::Tx;
 use site::store::events::NewEvent;
 use web::api::{ApiError, NewToken};
 
 use super::remote::{WHO, hinted};
-use super::{App, metrics, people};
+use super::{App, join_tokens, metrics, people};
 
 impl App {
     pub(super) fn change(&self, ask: ChangeRequest) -> Result<Answer> {
@@ -26,6 +26,11 @@ impl App {
                 let (token, text) = made.map_err(hinted)?;
                 let (id, token, user, expires) = (token.id.to_string(), text.to_string(), token.user, token.expires);
                 Answer::ApiTokenMade(ApiTokenMade { id, token, user, expires })
+            }
+            ChangeRequest::AddImageToken { id, token } => {
+                token.grant.check(now())?;
+                self.write(|tx| join_tokens::add_of_image(tx, WHO, id, &token)).map_err(hinted)?;
+                Answer::Nothing(Nothing {})
             }
             ChangeRequest::CreateMetricsToken { days } => {
                 let (text, expires) = self.write(|tx| metrics::make_token(tx, WHO, days)).map_err(hinted)?;

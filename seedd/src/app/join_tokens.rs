@@ -41,12 +41,28 @@ impl JoinTokenApi for Seed {
 /// Keeps a token that was drawn. Refused while there are too many that can still be used.
 pub(crate) fn add(tx: &Tx<'_>, actor: &str, id: TokenId, token: &Token) -> Result<(), ApiError> {
     if !tokens::add(tx, id, token, now())? {
-        let why = format!("there are {MAX_TOKENS} join tokens already");
-        return Err(ApiError::conflict(why, "revoke one: `seedd token revoke ID`"));
+        return Err(too_many());
     }
     let text = created(id, &token.grant);
     tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::TokenCreated, &text) })?;
     Ok(())
+}
+
+/// Keeps the token of an image for one node; those of earlier images of the node end. Refused as [`add`] is.
+pub(crate) fn add_of_image(tx: &Tx<'_>, actor: &str, id: TokenId, token: &Token) -> Result<(), ApiError> {
+    let earlier = tokens::add_of_image(tx, id, token, now())?.ok_or_else(too_many)?;
+    for old in earlier {
+        let text = format!("join token {old} revoked: there is a newer image of {}", token.grant.name);
+        tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::TokenRevoked, &text) })?;
+    }
+    let image = token.image.as_deref().unwrap_or_default();
+    let text = format!("{}, in image {image}", created_for_node(id, &token.grant));
+    tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::TokenCreated, &text) })?;
+    Ok(())
+}
+
+fn too_many() -> ApiError {
+    ApiError::conflict(format!("there are {MAX_TOKENS} join tokens already"), "revoke one: `seedd token revoke ID`")
 }
 
 /// Revokes a token; refused if there is none, or it was revoked before.
@@ -62,10 +78,20 @@ pub(crate) fn revoke(tx: &Tx<'_>, actor: &str, id: TokenId) -> Result<(), ApiErr
 /// What is said of a new token, without its secret.
 pub(crate) fn created(id: TokenId, grant: &Grant) -> String {
     let Grant { role, name, uses, expires, .. } = grant;
-    let until = i64::try_from(*expires).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    let until = until.map(|time| time.to_string()).unwrap_or_default();
     let s = if *uses == 1 { "" } else { "s" };
-    format!("join token {id} created: role {role}, name {name}, {uses} use{s}, until {until}")
+    format!("join token {id} created: role {role}, name {name}, {uses} use{s}, until {}", time(*expires))
+}
+
+/// The same of the token of an image for one node.
+pub(crate) fn created_for_node(id: TokenId, grant: &Grant) -> String {
+    let Grant { role, name, expires, .. } = grant;
+    format!("join token {id} created: node {name}, role {role}, one use, until {}", time(*expires))
+}
+
+/// The moment of so many Unix seconds; nothing beyond the year 9999.
+fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn disk_rule(disk: JoinDisk) -> DiskRule {

@@ -6,7 +6,7 @@ use cluster_seed::join::token::TokenId;
 use host::clock::now;
 use seedd::app::Seed;
 use serde_json::Value;
-use site::tokens::{self, DiskRule};
+use site::tokens::{self, DiskRule, Grant, Refusal, Token};
 use site::verdicts::{self, Said, Verdict};
 use tokio::sync::watch;
 use web::api::OperatorApi as _;
@@ -179,4 +179,26 @@ fn a_running_daemon_puts_a_payload_in_use_itself_and_only_one_that_was_published
     let refused = Client::new(&b.front.site.control_socket()).use_payload(Digest([7; 32])).unwrap_err();
     assert!(refused.to_string().contains("there is no payload"), "{refused}");
     assert_eq!(in_use(&b), Some(first));
+}
+
+#[test]
+fn a_running_daemon_makes_the_token_of_an_image_valid_and_ends_that_of_the_image_before() {
+    let b = Bench::new();
+    let daemon = Client::new(&b.front.site.control_socket());
+    let keep = |image: &str| {
+        let name = "edge".parse().unwrap();
+        let grant = Grant { role: "base".into(), name, uses: 1, expires: now() + 3_600, disk: DiskRule::Only };
+        let (mut token, secret) = Token::draw(grant, "command line", now(), &b.front.app.public.vault).unwrap();
+        token.image = Some(image.to_owned());
+        daemon.add_image_token(secret.id, token).unwrap();
+        secret.id
+    };
+    let (first, second) = (keep("one"), keep("two"));
+    let ended = |id| b.front.app.store.read(|tx| tokens::get(tx, id)).unwrap().unwrap().may_serve(0, now()).err();
+    assert_eq!((ended(first), ended(second)), (Some(Refusal::Revoked), None));
+    let told = b.front.app.store.read(|tx| tx.newest_of("token.", 9)).unwrap();
+    assert!(told.iter().all(|e| e.actor.as_deref() == Some("command line")), "{told:?}");
+    for part in ["in image one", "in image two", &format!("join token {first} revoked: there is a newer image of edge")] {
+        assert!(told.iter().any(|e| e.text.contains(part)), "no {part:?} in {told:?}");
+    }
 }

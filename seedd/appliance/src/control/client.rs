@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::{Digest, Hostname, Mac};
+use cluster_seed::join::token::TokenId;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
+use site::tokens::Token;
 
 use super::answer::{
     ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade, Nothing,
@@ -133,6 +135,11 @@ impl Client {
 
     pub fn create_api_token(&self, new: NewApiToken) -> Result<ApiTokenMade> {
         self.change(ChangeRequest::CreateApiToken(new))
+    }
+
+    /// Makes the token of an image for one node valid.
+    pub fn add_image_token(&self, id: TokenId, token: Token) -> Result<Nothing> {
+        self.change(ChangeRequest::AddImageToken { id, token: Box::new(token) })
     }
 
     /// `days`: how long it is valid.

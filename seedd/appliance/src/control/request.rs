@@ -1,8 +1,10 @@
 //! What may be asked over the socket.
 
 use cluster_seed::ids::{Digest, Hostname, Mac};
+use cluster_seed::join::token::TokenId;
 use cluster_seed::people::Permission;
 use serde::{Deserialize, Serialize};
+use site::tokens::Token;
 use zeroize::Zeroize as _;
 
 use super::answer::{ControllerKind, PowerAction, Privilege};
@@ -134,6 +136,8 @@ pub enum SiteRequest {
 pub enum ChangeRequest {
     /// Makes an API token of any user. [`super::answer::ApiTokenMade`].
     CreateApiToken(NewApiToken),
+    /// Makes a join token valid that is in an image for one node, once the image is complete. [`super::answer::Nothing`].
+    AddImageToken { id: TokenId, token: Box<Token> },
     /// Makes the token of a remote scraper, in place of the one before. [`super::answer::MetricsTokenMade`].
     CreateMetricsToken {
         /// Validity in days.
