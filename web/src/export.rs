@@ -63,7 +63,7 @@ impl Export {
         while let (true, Some(after)) = (self.ready.is_empty(), self.next) {
             let (query, format) = (self.query.clone(), self.format);
             let ExportPart { text, next } =
-                self.session.while_valid(&self.app, move |api| api.audit_export(&query, format, after)).await?;
+                self.session.while_valid(&self.app, move |api, actor| api.audit_export(actor, &query, format, after)).await?;
             (self.ready, self.next) = (text, next);
         }
         Ok(())

@@ -22,7 +22,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY: usize = 255;
 /// Requests whose answers are secrets or that have no session; their header is ignored.
-pub(crate) const WITHOUT: [&str; 10] = [
+pub(crate) const WITHOUT: [&str; 11] = [
     "/api/v1/setup",
     "/api/v1/login",
     "/api/v1/login/again",
@@ -32,6 +32,7 @@ pub(crate) const WITHOUT: [&str; 10] = [
     "/api/v1/unseal",
     "/api/v1/about/support",
     "/api/v1/api-tokens",
+    "/api/v1/join-tokens",
     "/api/v1/passkeys/begin",
 ];
 

@@ -84,16 +84,23 @@ pub struct Token {
     password: String,
 }
 
+impl Grant {
+    /// Whether a token may be made of it now.
+    ///
+    /// # Errors
+    /// If it has no uses or more than [`MAX_USES`], several for one name, or has expired or lasts longer than [`MAX_SECONDS`].
+    pub fn check(&self, now: u64) -> Result<()> {
+        ensure!((1..=MAX_USES).contains(&self.uses), "a token has 1 to {MAX_USES} uses");
+        ensure!(self.uses == 1 || self.name.counts(), "the name {} has no {{n}}, so the token can have one use only", self.name);
+        ensure!(self.expires > now && self.expires - now <= MAX_SECONDS, "a token is valid for at most a year");
+        Ok(())
+    }
+}
+
 impl Token {
     /// Draws a token, for the owner of the key `vault` belongs to.
     pub fn draw(grant: Grant, creator: &str, now: u64, vault: &str) -> Result<(Self, JoinToken)> {
-        ensure!((1..=MAX_USES).contains(&grant.uses), "a token has 1 to {MAX_USES} uses");
-        ensure!(
-            grant.uses == 1 || grant.name.counts(),
-            "the name {} has no {{n}}, so the token can have one use only",
-            grant.name
-        );
-        ensure!(grant.expires > now && grant.expires - now <= MAX_SECONDS, "a token is valid for at most a year");
+        grant.check(now)?;
         let random = Zeroizing::new(random::bytes::<TOKEN_RANDOM>()?);
         let secret = JoinToken::from_random(&random);
         let sealed = seal_to(vault, secret.to_text().as_bytes()).context("sealing the join token")?;

@@ -1,5 +1,5 @@
-//! The two APIs of `web`, implemented: each call is one use case. What changes something asks for the permission once more: the route has
-//! asked before.
+//! The two APIs of `web`, implemented: each call is one use case. What changes something, and what reads more than everybody may, asks
+//! for the permission once more: the route has asked before.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventPart,
     ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, MeshView, OperatorApi, Origin,
     OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup,
     Via, Window,
@@ -237,7 +237,8 @@ impl OperatorApi for Seed {
         self.0.view_machine(id)
     }
 
-    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+    fn packets(&self, actor: &Actor, id: i64) -> Result<Vec<u8>, ApiError> {
+        actor.must(Permission::Read)?;
         self.0.packets_of(id)
     }
 
@@ -301,9 +302,13 @@ impl OperatorApi for Seed {
         self.0.revoke_by(actor.must(Permission::Approve)?, id, reason)
     }
 
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
-        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000)))?;
-        Ok(rows.into_iter().map(super::views::event).collect())
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError> {
+        actor.must(Permission::Read)?;
+        let limit = limit.min(1000);
+        let rows = self.0.store.read(|tx| tx.events_after(after, limit))?;
+        let (read, more) = (rows.last().map_or(after, |row| row.id), rows.len() == limit as usize);
+        let events = rows.into_iter().map(super::views::event).filter(|e| actor.sees(e)).collect();
+        Ok(EventPart { events, read, more })
     }
 
     fn subscribe(&self) -> watch::Receiver<i64> {
@@ -338,8 +343,9 @@ impl OperatorApi for Seed {
         self.0.verify_output_by(actor.must(Permission::Build)?, name)
     }
 
-    fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        self.0.path_of_output(name)
+    fn output_path(&self, actor: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        actor.must(Permission::Read)?;
+        Ok(self.0.path_of_output(name))
     }
 
     fn site(&self) -> Result<SiteView, ApiError> {
@@ -366,9 +372,10 @@ impl OperatorApi for Seed {
         self.0.set_place_by(actor.must(Permission::Administer)?, place)
     }
 
-    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
+    fn capsule_path(&self, actor: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        actor.must(Permission::Administer)?;
         let path = Shelf(&self.0.site).path(name);
-        path.is_file().then_some(path)
+        Ok(path.is_file().then_some(path))
     }
 
     fn put_capsule(&self, actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {

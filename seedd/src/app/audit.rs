@@ -31,19 +31,23 @@ const SLICE: u32 = 10_000;
 const PART: u32 = 1_000;
 
 impl AuditApi for Seed {
-    fn audit(&self, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError> {
+    fn audit(&self, actor: &Actor, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError> {
+        actor.must(Permission::Audit)?;
         self.0.search_log(query, before, limit)
     }
 
-    fn audit_event(&self, id: i64) -> Result<AuditEvent, ApiError> {
+    fn audit_event(&self, actor: &Actor, id: i64) -> Result<AuditEvent, ApiError> {
+        actor.must(Permission::Audit)?;
         self.0.event_in_chain(id)
     }
 
-    fn audit_state(&self) -> Result<AuditState, ApiError> {
+    fn audit_state(&self, actor: &Actor) -> Result<AuditState, ApiError> {
+        actor.must(Permission::Audit)?;
         self.0.state_of_log()
     }
 
-    fn audit_export(&self, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError> {
+    fn audit_export(&self, actor: &Actor, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError> {
+        actor.must(Permission::Audit)?;
         self.0.export_log(query, format, after)
     }
 

@@ -97,8 +97,11 @@ impl MachinesApi for Seed {
         })
     }
 
-    fn home(&self) -> Result<HomeView, ApiError> {
-        self.0.view_home()
+    fn home(&self, actor: &Actor) -> Result<HomeView, ApiError> {
+        actor.must(Permission::Read)?;
+        let mut home = self.0.view_home()?;
+        home.events.retain(|h| actor.sees(&h.event));
+        Ok(home)
     }
 }
 

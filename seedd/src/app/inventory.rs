@@ -4,12 +4,15 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::cluster::{ClusterSpec, PlaneSpec};
+use cluster_seed::people::Permission;
 use cluster_seed::planes::Reasoned;
 use cluster_seed::wireguard::WgPublicKey;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::nodes::NodeRecord;
-use web::api::{AllowRow, ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
+use web::api::{
+    Actor, AllowRow, ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView,
+};
 use web::limits::{LIST_PAGE, MAX_EVENTS};
 
 use super::lists_view::Standing;
@@ -34,14 +37,15 @@ impl InventoryApi for Seed {
         Ok(SshView { authority, domain: self.0.spec.spec.networking.domain.to_string() })
     }
 
-    fn last_events(&self, limit: u32) -> Result<Vec<EventView>, ApiError> {
+    fn last_events(&self, actor: &Actor, limit: u32) -> Result<Vec<EventView>, ApiError> {
+        actor.must(Permission::Read)?;
         let limit = limit.min(MAX_EVENTS);
         let rows = self.0.store.read(|tx| {
             // Numbers have no gaps above the first event that is kept.
             let before = tx.last_event()?.saturating_sub(i64::from(limit)).max(0);
             tx.events_after(before, limit)
         })?;
-        Ok(rows.into_iter().map(event).collect())
+        Ok(rows.into_iter().map(event).filter(|e| actor.sees(e)).collect())
     }
 }
 

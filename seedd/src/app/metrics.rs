@@ -5,16 +5,22 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
-use host::clock::{now, steady};
+use host::clock::{now, now_ms, steady};
 use host::files::free_space;
 use host::interfaces::is_up_with;
+use host::random;
 use serde::{Deserialize, Serialize};
 use site::mode::Mode;
-use site::store::StoreError;
+use site::store::events::NewEvent;
+use site::store::{StoreError, Tx};
 use subtle::ConstantTimeEq as _;
 use web::api::ApiError;
+use zeroize::Zeroizing;
 
 use super::{App, unexpected};
 use crate::clock;
@@ -38,6 +44,28 @@ impl MetricsToken {
         let same = Digest::of(token.as_bytes()).0.ct_eq(&self.sha256.0);
         bool::from(same) && now < self.expires
     }
+}
+
+/// Makes a token that is valid for so many days, in place of the one before. Returns its text, which is shown this once, and when it
+/// expires in Unix seconds.
+pub(crate) fn make_token(tx: &Tx<'_>, actor: &str, days: u32) -> Result<(Zeroizing<String>, u64), ApiError> {
+    let random = Zeroizing::new(random::bytes::<32>().map_err(unexpected)?);
+    let text = Zeroizing::new(format!("kdm-{}", B64.encode(*random)));
+    let expires = now().saturating_add(u64::from(days) * 86_400);
+    let kept = MetricsToken { sha256: Digest::of(text.as_bytes()), expires };
+    tx.set(TOKEN, &serde_json::to_string(&kept).map_err(unexpected)?)?;
+    let said = format!("metrics token created, for {days} days");
+    tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::ApiTokenCreated, &said) })?;
+    Ok((text, expires))
+}
+
+/// Revokes the token, if there is one.
+pub(crate) fn revoke_token(tx: &Tx<'_>, actor: &str) -> Result<(), ApiError> {
+    if tx.unset(TOKEN)? {
+        let revoked = NewEvent::new(EventKind::ApiTokenRevoked, "metrics token revoked");
+        tx.event(now_ms(), &NewEvent { actor: Some(actor), ..revoked })?;
+    }
+    Ok(())
 }
 
 impl App {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cluster_seed::agent::{ConfirmReply, TellCode};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::PairingCode;
 use cluster_seed::people::Permission;
 use cluster_seed::plan::{Plan, Problem};
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use super::confirm::open;
 use super::records::conflict;
-use super::{App, Seed, unexpected};
+use super::{App, Seed, unexpected, verdicts};
 use crate::planning::{Planner, merged};
 
 /// Most machines whose codes were typed that are looked up at once.
@@ -66,6 +66,11 @@ impl PlanApi for Seed {
 
     fn say_of(&self, actor: &Actor, machine: i64, say: Say) -> Result<(), ApiError> {
         self.0.say_of(&actor.must(Permission::Approve)?.user, machine, say)
+    }
+
+    fn allow_machine(&self, actor: &Actor, mac: Mac) -> Result<(), ApiError> {
+        let actor = actor.must(Permission::Approve)?;
+        self.0.write(|tx| verdicts::allow(tx, &actor.user, mac))
     }
 }
 

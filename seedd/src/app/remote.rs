@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{App, socket};
 
 /// The actor in the event log.
-const WHO: &str = "command line";
+pub(super) const WHO: &str = "command line";
 /// Most events in one answer; the client asks for the next ones.
 const MAX_EVENTS: u32 = 500;
 /// Rows read at a time while the log is searched backwards, and most rows searched in all.
@@ -77,15 +77,7 @@ impl App {
                 let password = self.show_grub_password(WHO).map_err(hinted)?.to_string();
                 Answer::GrubPassword(GrubPassword { user: cluster_seed::grub::USER.to_owned(), password })
             }
-            SiteRequest::RotateKeys(RotateKeys { passphrase, planes, vault, release }) => {
-                let passphrase = Zeroizing::new(passphrase);
-                let choice = Choice { planes: planes.into_iter().collect(), vault, release };
-                let said = &mut |step: &str| {
-                    tracing::debug!(step, "changing keys");
-                    Ok(())
-                };
-                Answer::KeysRotated(self.rotate_keys(WHO, &passphrase, &choice, said)?.into())
-            }
+            SiteRequest::RotateKeys(which) => self.answer_rotation(which)?,
             SiteRequest::Act { mac, action } => {
                 let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;
                 Answer::PowerDone(PowerDone { text: done.text })
@@ -98,6 +90,7 @@ impl App {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);
                 Answer::Nothing(Nothing {})
             }
+            SiteRequest::Change { ask } => self.change(ask)?,
             SiteRequest::Doctor => Answer::Doctor(DaemonFacts {
                 iface: self.flight.iface().to_owned(),
                 listen: self.http,
@@ -106,6 +99,17 @@ impl App {
                 pid: std::process::id(),
             }),
         })
+    }
+
+    fn answer_rotation(&self, which: RotateKeys) -> Result<Answer> {
+        let RotateKeys { passphrase, planes, vault, release } = which;
+        let passphrase = Zeroizing::new(passphrase);
+        let choice = Choice { planes: planes.into_iter().collect(), vault, release };
+        let said = &mut |step: &str| {
+            tracing::debug!(step, "changing keys");
+            Ok(())
+        };
+        Ok(Answer::KeysRotated(self.rotate_keys(WHO, &passphrase, &choice, said)?.into()))
     }
 
     fn id_of(&self, mac: Mac) -> Result<i64> {

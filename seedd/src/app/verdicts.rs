@@ -26,6 +26,20 @@ use super::verdict_view::view;
 /// Shortest time for which a machine is set aside, or the window is opened, in seconds.
 const MIN_SECONDS: u64 = 60;
 
+/// Lets a machine that was denied or set aside ask again. By its address: what was said outlives the row of a machine that made room
+/// for others.
+pub(crate) fn allow(tx: &Tx<'_>, actor: &str, mac: Mac) -> Result<(), ApiError> {
+    if !verdicts::lift(tx, mac)? {
+        let why = format!("machine {mac} was neither denied nor set aside");
+        return Err(ApiError::conflict(why, "`seedd enrollment status` lists those that were"));
+    }
+    let machine = tx.machine_by_mac(mac)?.map(|m| m.id);
+    let text = format!("machine {mac} may ask to enroll again");
+    let event = NewEvent { machine, actor: Some(actor), ..NewEvent::new(EventKind::MachineAllowed, &text) };
+    tx.event(now_ms(), &event)?;
+    Ok(())
+}
+
 fn denied(verdict: &Verdict) -> ApiError {
     let reason = if verdict.reason.is_empty() { String::new() } else { format!(": {}", verdict.reason) };
     ApiError::forbidden(format!("an operator denied this machine{reason}"))

@@ -9,11 +9,12 @@ use host::clock::{now, now_ms};
 use site::hint::{self, Hint as _};
 use site::store::events::NewEvent;
 use site::store::people::UserRecord;
-use site::store::{StoreError, Tx};
+use site::store::{Store, StoreError, Tx};
 use web::api::ApiError;
 
 use super::args::{DataDir, SiteArgs, say};
 use super::prompt::{ask_new_secret, passphrase_from};
+use super::running;
 use crate::app::auth::{check_password, check_user, hash_password};
 
 /// The actor in the event log.
@@ -103,7 +104,25 @@ impl Set {
             None => ask_new_secret("New password")?,
         };
         check_password(&password).map_err(plain)?;
-        let hash = hash_password(&password).map_err(plain)?;
+        let known = match running::daemon_of(&self.args)? {
+            Some(daemon) => {
+                let known = store.read(|tx| tx.user(&self.user))?.is_some();
+                if known {
+                    running::set_password(&daemon, &self.user, &password)?;
+                } else {
+                    running::add_user(&daemon, &self.user, &password, Rights::Administrator)?;
+                }
+                known
+            }
+            None => self.beside(&store, &password)?,
+        };
+        let what = if known { "password reset; open sessions were ended" } else { "administrator created" };
+        say(&format!("{}: {what}", self.user))
+    }
+
+    /// Without a daemon. True if there was such a user.
+    fn beside(&self, store: &Store, password: &str) -> Result<bool> {
+        let hash = hash_password(password).map_err(plain)?;
         let known = store.write(|tx| {
             let known = tx.set_password(&self.user, &hash, None)?;
             if !known {
@@ -113,15 +132,20 @@ impl Set {
             let text = format!("{what}: {}", self.user);
             tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminSet, &text) })?;
             Ok::<_, StoreError>(known)
-        })?;
-        let what = if known { "password reset; open sessions were ended" } else { "administrator created" };
-        say(&format!("{}: {what}", self.user))
+        });
+        known.context("setting the password")
     }
 }
 
 impl Remove {
     fn run(&self) -> Result<()> {
         let store = self.args.site().open_store()?;
+        if let Some(daemon) = running::daemon_of(&self.args)? {
+            // The name is a part of an address.
+            check_user(&self.user).map_err(plain)?;
+            running::remove_user(&daemon, &self.user)?;
+            return say(&format!("{}: administrator deleted", self.user));
+        }
         let left = store.write(|tx| {
             let others = tx.other_administrators(&self.user)?;
             if others == 0 || !tx.remove_user(&self.user)? {

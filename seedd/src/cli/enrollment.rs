@@ -18,6 +18,7 @@ use site::window;
 use super::args::{SiteArgs, time_of};
 use super::running;
 use super::token::seconds;
+use crate::app;
 
 /// The actor in the event log.
 const ACTOR: &str = "command line";
@@ -184,32 +185,11 @@ impl Status {
 
 impl Allow {
     fn run(&self) -> Result<()> {
-        let text = format!("machine {} may ask to enroll again", self.mac);
-        let known = self.args.site().open_store()?.read(|tx| {
-            let said = verdicts::of(tx, self.mac, now())?.is_some();
-            Ok::<_, StoreError>(tx.machine_by_mac(self.mac)?.filter(|_| said))
-        });
-        // What was said of a machine that is not known any more is lifted beside the daemon: its API names machines by their numbers.
-        if let Some(machine) = known.context("looking for the machine")?
-            && let Some(daemon) = running::daemon(&self.args)?
-        {
-            running::say_of(&daemon, machine.id, None)?;
-            return self.args.show(&json!({ "allowed": self.mac }), &text);
+        match running::daemon(&self.args)? {
+            Some(daemon) => running::allow(&daemon, self.mac)?,
+            None => self.args.site().open_store()?.write(|tx| app::verdicts::allow(tx, ACTOR, self.mac))?,
         }
-        let lifted = self.args.site().open_store()?.write(|tx| {
-            let lifted = verdicts::lift(tx, self.mac)?;
-            if lifted {
-                let machine = tx.machine_by_mac(self.mac)?.map(|m| m.id);
-                let event = NewEvent { machine, actor: Some(ACTOR), ..NewEvent::new(EventKind::MachineAllowed, &text) };
-                tx.event(now_ms(), &event)?;
-            }
-            Ok::<_, StoreError>(lifted)
-        });
-        if !lifted.context("allowing the machine")? {
-            let error = anyhow!("machine {} was neither denied nor set aside", self.mac);
-            return Err(hint::with(error, "`seedd enrollment status` lists those that were"));
-        }
-        self.args.show(&json!({ "allowed": self.mac }), &text)
+        self.args.show(&json!({ "allowed": self.mac }), &format!("machine {} may ask to enroll again", self.mac))
     }
 }
 
@@ -218,10 +198,9 @@ impl NotNow {
         let until = now().saturating_add(self.time.min(MAX_ASIDE));
         let text = format!("machine {} is not listed as waiting until {}", self.mac, shown_time(until));
         let known = self.args.site().open_store()?.read(|tx| tx.machine_by_mac(self.mac)).context("looking for the machine")?;
-        if let Some(machine) = known
-            && let Some(daemon) = running::daemon(&self.args)?
-        {
-            running::say_of(&daemon, machine.id, Some(self.time))?;
+        if let Some(daemon) = running::daemon(&self.args)? {
+            let machine = known.ok_or(StoreError::NotFound("machine")).context("setting the machine aside")?;
+            running::set_aside(&daemon, machine.id, self.time)?;
             return self.args.show(&json!({ "mac": self.mac, "until": until }), &text);
         }
         let kept = self.args.site().open_store()?.write(|tx| {

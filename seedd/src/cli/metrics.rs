@@ -1,16 +1,16 @@
 //! `seedd metrics`
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use appliance::control::Client;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use appliance::control::answer::MetricsTokenMade;
 use clap::{Args, Subcommand};
-use cluster_seed::ids::Digest;
-use host::clock::now;
-use host::random;
 
 use super::args::{DataDir, SiteArgs, say};
-use crate::app::metrics::{MetricsToken, TOKEN};
+use super::running;
+use crate::app::metrics::{make_token, revoke_token};
+
+/// The actor in the event log.
+const ACTOR: &str = "command line";
 
 #[derive(Subcommand)]
 pub enum Metrics {
@@ -51,7 +51,10 @@ impl Metrics {
             }
             Metrics::Token(v) => v.make(),
             Metrics::Revoke(v) => {
-                v.args.site().open_store()?.write(|tx| tx.unset(TOKEN))?;
+                match running::control(&v.args) {
+                    Some(daemon) => daemon.revoke_metrics_token().map(drop)?,
+                    None => v.args.site().open_store()?.write(|tx| revoke_token(tx, ACTOR))?,
+                }
                 say("token revoked")
             }
         }
@@ -60,11 +63,13 @@ impl Metrics {
 
 impl Token {
     fn make(&self) -> Result<()> {
-        let token = format!("kdm-{}", B64.encode(random::bytes::<32>()?));
-        let expires = now().saturating_add(u64::from(self.days) * 86_400);
-        let kept = MetricsToken { sha256: Digest::of(token.as_bytes()), expires };
-        let kept = serde_json::to_string(&kept).context("encoding the token")?;
-        self.args.site().open_store()?.set(TOKEN, &kept)?;
+        let MetricsTokenMade { token, expires } = match running::control(&self.args.dir) {
+            Some(daemon) => daemon.create_metrics_token(self.days)?,
+            None => {
+                let (text, expires) = self.args.site().open_store()?.write(|tx| make_token(tx, ACTOR, self.days))?;
+                MetricsTokenMade { token: text.to_string(), expires }
+            }
+        };
         let value = serde_json::json!({ "token": token, "expires": expires });
         self.args.show(&value, &format!("{token}\n(shown only once; valid for {} days)", self.days))
     }

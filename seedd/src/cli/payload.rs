@@ -9,18 +9,17 @@ use clap::{Args, Subcommand};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::platform::PLAYS;
 use cluster_seed::converge::role::resolve_all;
-use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use converge::payload::check::{Report, check};
 use converge::payload::{Origin, Part, Parts, gather, publish};
-use host::clock::now_ms;
 use serde_json::json;
 use site::hint::Hint as _;
-use site::store::events::NewEvent;
 use site::{Site, payloads};
 
 use super::args::{PassphraseSource, SiteArgs};
 use super::image::find_flow;
+use super::running;
+use crate::app::change::use_payload;
 use crate::terminal::amount;
 
 /// The actor in the event log.
@@ -182,7 +181,7 @@ impl Publish {
         let done = publish(&site, &parts, spec.metadata.name.as_str(), &keys.site)?;
         let id = done.manifest.id;
         if !self.keep && before.as_ref().map(|b| b.id) != Some(id) {
-            put_in_use(&store, id)?;
+            put_in_use(&self.args, id)?;
         }
         let difference = before.as_ref().map(|b| b.difference(&done.manifest));
         let mut text = format!("{id}  {} files, {}", done.manifest.files.len(), amount(done.manifest.size));
@@ -198,16 +197,12 @@ impl Publish {
     }
 }
 
-fn put_in_use(store: &site::store::Store, id: Digest) -> Result<()> {
-    let text = format!("payload {} is in use", id.short());
-    store
-        .write(|tx| {
-            tx.set_payload(id)?;
-            let event = NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::PayloadPublished, &text) };
-            tx.event(now_ms(), &event)
-        })
-        .context("putting the payload in use")
-        .map(drop)
+fn put_in_use(args: &SiteArgs, id: Digest) -> Result<()> {
+    let done = match running::control(&args.dir) {
+        Some(daemon) => daemon.use_payload(id).map(drop),
+        None => args.site().open_store()?.write(|tx| use_payload(tx, ACTOR, id)).map_err(anyhow::Error::from),
+    };
+    done.context("putting the payload in use")
 }
 
 #[derive(Args)]
@@ -319,7 +314,7 @@ impl Use {
         let site = self.args.site();
         let id = find(&site, Some(&self.id))?;
         payloads::one(&site, id)?;
-        put_in_use(&site.open_store()?, id)?;
+        put_in_use(&self.args, id)?;
         self.args.show(&json!({"id": id}), &format!("{id} is in use: nodes run it by stages"))
     }
 }

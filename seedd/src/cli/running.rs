@@ -1,20 +1,51 @@
 //! What the daemon of a site does for verbs that also work without one. It checks what it is told, and its open pages show a
 //! change at once; beside a running daemon, nothing is written to its database.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow};
 use appliance::control::Client;
+use appliance::control::answer::Status;
+use cluster_seed::ids::Mac;
+use cluster_seed::people::{ApiTokenId, Rights};
 use serde_json::{Value, json};
+use web::api::SetUser;
 
-use super::args::SiteArgs;
+use super::args::{DataDir, SiteArgs};
 use crate::remote::Remote;
+
+/// How often the API of a daemon that has just started is looked for, and the pause between two looks: five seconds in all.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The API of the daemon that serves the site, if one runs.
 ///
 /// # Errors
 /// If one runs and cannot be asked.
 pub fn daemon(args: &SiteArgs) -> Result<Option<Remote>> {
-    let runs = Client::new(&args.site().control_socket()).answers();
-    if runs { Remote::local(args.data()).map(Some) } else { Ok(None) }
+    daemon_of(&args.dir)
+}
+
+/// The same for verbs that have no `--json`.
+pub fn daemon_of(dir: &DataDir) -> Result<Option<Remote>> {
+    let Some(client) = control(dir) else { return Ok(None) };
+    let mut left = LOOKS;
+    loop {
+        match Remote::local(&dir.data) {
+            // The socket answers a moment before the web interface listens.
+            Err(_) if left > 0 && matches!(client.status(), Ok(Status::Site(_))) => {
+                left -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            done => return done.map(Some),
+        }
+    }
+}
+
+/// The control socket of the daemon that serves the site, if one runs: for what the API does not do.
+pub fn control(dir: &DataDir) -> Option<Client> {
+    let client = Client::new(&dir.site().control_socket());
+    client.answers().then_some(client)
 }
 
 /// Replaces the plan, or adds rows to it.
@@ -46,11 +77,35 @@ pub fn set_window(remote: &Remote, seconds: Option<u64>) -> Result<Option<u64>> 
     Ok(answer["until"].as_u64())
 }
 
-/// Sets a machine aside for so many seconds, or allows it again.
-pub fn say_of(remote: &Remote, machine: i64, seconds: Option<u64>) -> Result<()> {
-    let said = match seconds {
-        Some(seconds) => json!({ "what": "not-now", "seconds": seconds }),
-        None => json!({ "what": "allow" }),
-    };
+/// Sets a machine aside for so many seconds.
+pub fn set_aside(remote: &Remote, machine: i64, seconds: u64) -> Result<()> {
+    let said = json!({ "what": "not-now", "seconds": seconds });
     remote.post(&format!("/api/v1/machines/{machine}/say"), &said).map(drop)
+}
+
+/// Lets a machine ask again that was denied or set aside.
+pub fn allow(remote: &Remote, mac: Mac) -> Result<()> {
+    remote.post("/api/v1/allow", &json!({ "mac": mac })).map(drop)
+}
+
+pub fn add_user(remote: &Remote, user: &str, password: &str, rights: Rights) -> Result<()> {
+    remote.post("/api/v1/users", &json!({ "user": user, "password": password, "rights": rights })).map(drop)
+}
+
+/// Changes a user. Names of users are those that `check_user` lets pass, here and below.
+pub fn set_user(remote: &Remote, user: &str, set: &SetUser) -> Result<()> {
+    let body = json!({ "rights": set.rights, "disabled": set.disabled });
+    remote.put(&format!("/api/v1/users/{user}"), &body).map(drop)
+}
+
+pub fn set_password(remote: &Remote, user: &str, password: &str) -> Result<()> {
+    remote.put(&format!("/api/v1/users/{user}/password"), &json!({ "password": password })).map(drop)
+}
+
+pub fn remove_user(remote: &Remote, user: &str) -> Result<()> {
+    remote.delete(&format!("/api/v1/users/{user}")).map(drop)
+}
+
+pub fn revoke_api_token(remote: &Remote, id: ApiTokenId) -> Result<()> {
+    remote.delete(&format!("/api/v1/api-tokens/{id}")).map(drop)
 }

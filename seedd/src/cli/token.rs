@@ -1,20 +1,22 @@
-//! `seedd token`: join tokens. Needs write access to the data directory, and no session.
+//! `seedd token`: join tokens. Needs write access to the data directory, and no session. A running daemon writes itself ([`running`]).
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::events::EventKind;
 use cluster_seed::join::pattern::NamePattern;
 use cluster_seed::join::token::TokenId;
 use cluster_seed::people::Approvals;
-use host::clock::{now, now_ms};
+use host::clock::now;
 use serde_json::json;
-use site::hint::{self, Hint as _};
-use site::store::StoreError;
-use site::store::events::NewEvent;
-use site::tokens::{self, DiskRule, Grant, MAX_TOKENS, Token};
+use site::Site;
+use site::hint::Hint as _;
+use site::tokens::{self, DiskRule, Grant, Token};
+use zeroize::Zeroizing;
 
 use super::args::{SiteArgs, time_of};
+use super::running;
+use crate::app::join_tokens;
+use crate::remote::Remote;
 
 /// The actor in the event log.
 const ACTOR: &str = "command line";
@@ -113,40 +115,60 @@ impl JoinTokens {
     }
 }
 
+/// A token that was just created.
+struct Made {
+    id: TokenId,
+    text: Zeroizing<String>,
+    /// Unix seconds.
+    expires: u64,
+    /// It counts once a second user has agreed to it.
+    waits: bool,
+}
+
 impl Create {
     fn run(&self) -> Result<()> {
-        let site = self.args.site();
+        let made = match running::daemon(&self.args)? {
+            Some(daemon) => self.by(&daemon)?,
+            None => self.beside(&self.args.site())?,
+        };
+        let text = join_tokens::created(made.id, &self.grant(made.expires));
+        let second = if made.waits {
+            "\nit counts once a second user has agreed to it in the web interface, page Join tokens"
+        } else {
+            ""
+        };
+        let value = json!({ "id": made.id, "token": *made.text, "expires": made.expires, "waits": made.waits });
+        self.args.show(&value, &format!("{}\n{text}{second}", *made.text))
+    }
+
+    /// `expires`: Unix seconds.
+    fn grant(&self, expires: u64) -> Grant {
+        let (role, name) = (self.role.clone(), self.name.clone());
+        Grant { role, name, uses: self.uses, expires, disk: self.disk.into() }
+    }
+
+    /// By a running daemon.
+    fn by(&self, daemon: &Remote) -> Result<Made> {
+        let disk = DiskRule::from(self.disk);
+        let wish = json!({ "role": self.role, "name": self.name, "uses": self.uses, "seconds": self.expires, "disk": disk });
+        let answer = daemon.post("/api/v1/join-tokens", &wish)?;
+        let text = |name: &str| answer[name].as_str().ok_or_else(|| anyhow!("the seed answers without the {name} of the token"));
+        let expires = answer["expires"].as_u64().ok_or_else(|| anyhow!("the seed does not say when the token expires"))?;
+        let (id, waits): (TokenId, bool) = (text("id")?.parse()?, text("state")? == "waiting");
+        Ok(Made { id, text: Zeroizing::new(text("token")?.to_owned()), expires, waits })
+    }
+
+    /// Without a daemon.
+    fn beside(&self, site: &Site) -> Result<Made> {
         let (store, spec) = (site.open_store()?, site.spec()?);
         if !spec.spec.roles.contains_key(&self.role) {
             return Err(anyhow!("there is no role {:?}", self.role)).hint("roles are in cluster.yaml");
         }
         let vault = site.keys().public()?.vault;
-        let (role, name) = (self.role.clone(), self.name.clone());
-        let grant = Grant { role, name, uses: self.uses, expires: now() + self.expires, disk: self.disk.into() };
-        let (token, secret) = Token::draw(grant, ACTOR, now(), &vault)?;
-        let Grant { role, name, uses, expires, .. } = &token.grant;
-        let until = time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
-        let text = format!(
-            "join token {} created: role {role}, name {name}, {uses} use{}, until {until}",
-            secret.id,
-            if *uses == 1 { "" } else { "s" }
-        );
-        let added = store.write(|tx| {
-            let added = tokens::add(tx, secret.id, &token, now())?;
-            if added {
-                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenCreated, &text) })?;
-            }
-            Ok::<_, StoreError>(added)
-        })?;
-        if !added {
-            return Err(hint::with(anyhow!("there are {MAX_TOKENS} join tokens already"), "revoke one: `seedd token revoke ID`"));
-        }
-        let shown = secret.to_text();
-        let waits = waits(&spec, &token);
-        let second =
-            if waits { "\nit counts once a second user has agreed to it in the web interface, page Join tokens" } else { "" };
-        let value = json!({ "id": secret.id, "token": *shown, "expires": expires, "waits": waits });
-        self.args.show(&value, &format!("{}\n{text}{second}", *shown))
+        let (token, secret) = Token::draw(self.grant(now() + self.expires), ACTOR, now(), &vault)?;
+        store.write(|tx| join_tokens::add(tx, ACTOR, secret.id, &token))?;
+        let (id, text, expires) = (secret.id, secret.to_text(), token.grant.expires);
+        Ok(Made { id, text, expires, waits: waits(&spec, &token) })
     }
 }
 
@@ -191,18 +213,11 @@ impl List {
 
 impl Revoke {
     fn run(&self) -> Result<()> {
-        let text = format!("join token {} revoked", self.id);
-        let revoked = self.args.site().open_store()?.write(|tx| {
-            let revoked = tokens::revoke(tx, self.id, now())?;
-            if revoked {
-                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenRevoked, &text) })?;
-            }
-            Ok::<_, StoreError>(revoked)
-        });
-        if !revoked.context("revoking the join token")? {
-            bail!("there is no join token {} that could be revoked", self.id);
+        match running::daemon(&self.args)? {
+            Some(daemon) => daemon.delete(&format!("/api/v1/join-tokens/{}", self.id)).map(drop)?,
+            None => self.args.site().open_store()?.write(|tx| join_tokens::revoke(tx, ACTOR, self.id))?,
         }
-        self.args.show(&json!({ "revoked": self.id }), &text)
+        self.args.show(&json!({ "revoked": self.id }), &format!("join token {} revoked", self.id))
     }
 }
 

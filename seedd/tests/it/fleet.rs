@@ -72,7 +72,7 @@ fn a_node_that_is_not_heard_is_silent_until_it_is_heard_again() {
     let metrics = app.metrics().unwrap();
     assert!(metrics.contains("kubedos_nodes_silent 1\n"), "{metrics}");
     assert!(metrics.contains("kubedos_node_unheard_seconds{node=\"n1.kubedos.lan\"}"), "{metrics}");
-    let home = Seed(app.clone()).home().unwrap();
+    let home = Seed(app.clone()).home(&admin()).unwrap();
     assert_eq!((home.silent.len(), home.silent[0].name.as_str()), (1, "n1.kubedos.lan"));
 
     // A restart of the seed tells nothing about nodes: neither that this one is back, nor that others are silent.

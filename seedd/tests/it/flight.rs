@@ -15,7 +15,7 @@ use seedd::app::{App, Seed};
 use site::store::events::PacketFacts;
 use web::api::{OperatorApi as _, Tone};
 
-use crate::support::sites::{Temp, app, site_a, temp};
+use crate::support::sites::{Temp, admin, app, site_a, temp};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 
@@ -169,7 +169,7 @@ fn packets_are_given_away_with_the_diagnosis() {
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.contains("did not download the loader snponly.efi") && text.contains("br0"));
     let id = b.app.view_machines().unwrap().iter().find(|m| m.mac == MAC).unwrap().id;
-    assert_eq!(Seed(b.app.clone()).packets(id).unwrap(), bytes);
+    assert_eq!(Seed(b.app.clone()).packets(&admin(), id).unwrap(), bytes);
     assert_eq!(packets(Mac([4; 6])).0, 0);
 }
 

@@ -46,6 +46,7 @@ mod proxmox;
 mod registry;
 mod rights;
 mod rotate;
+mod running;
 mod same_medium;
 mod six;
 mod state;

@@ -100,15 +100,16 @@ fn outputs_are_listed_verified_and_downloaded_by_name() {
     assert_eq!(view().outputs.len(), 3);
     assert_eq!((of(&old).current, of(&new).current, of(&new).check), (false, true, None));
     assert_eq!(of(&new).sha256, Some(Digest::of(b"disk")));
-    assert!(seed.output_path(&new).unwrap().as_str().ends_with(".img"));
+    let path = |name: &str| seed.output_path(&admin(), name).unwrap();
+    assert!(path(&new).unwrap().as_str().ends_with(".img"));
     for other in ["", "..", "../keys", "seen.json"] {
-        assert_eq!(seed.output_path(other), None, "{other}");
+        assert_eq!(path(other), None, "{other}");
         assert!(matches!(seed.verify_output(&admin(), other), Err(ApiError::NotFound { .. })), "{other}");
     }
     seed.verify_output(&admin(), &new).unwrap();
     assert_eq!((ended(&app).state, of(&new).check.unwrap().wrong), (JobState::Done, None));
     // The same size: only reading every byte finds it.
-    fs::write(seed.output_path(&new).unwrap(), b"DISK").unwrap();
+    fs::write(path(&new).unwrap(), b"DISK").unwrap();
     seed.verify_output(&admin(), &new).unwrap();
     let end = ended(&app);
     assert_eq!(end.state, JobState::Failed);
@@ -131,8 +132,8 @@ fn an_output_with_a_token_is_listed_as_such_never_downloaded_and_replaces_no_oth
     let seed = Seed(Arc::clone(&app));
     let secret = |name: &str| seed.outputs().unwrap().outputs.iter().find(|o| o.name == name).unwrap().secret;
     assert_eq!((secret(&edge), secret(&new)), (true, false));
-    assert_eq!(seed.output_path(&edge), None);
-    assert!(seed.output_path(&new).is_some());
+    assert_eq!(seed.output_path(&admin(), &edge).unwrap(), None);
+    assert!(seed.output_path(&admin(), &new).unwrap().is_some());
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn a_machine_that_was_set_aside_is_not_counted_as_waiting_but_apart() {
         })
         .collect();
     let counts = || {
-        let (home, overview, check) = (seed.home().unwrap(), seed.overview().unwrap(), seed.plan().unwrap().check);
+        let (home, overview, check) = (seed.home(&admin()).unwrap(), seed.overview().unwrap(), seed.plan().unwrap().check);
         let waiting = home.counts.get(&Stage::Waiting).copied();
         let planned = check.rows.iter().filter(|r| r.state == RowState::Waiting && !r.aside).count();
         let others = check.unplanned.iter().filter(|u| !u.aside).count();

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use camino::Utf8Path;
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::events::EventKind;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::people::{Permission, Permissions, Rights};
 use seedd::app::Seed;
 use serde_json::json;
+use site::store::events::NewEvent;
 use web::api::{
-    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, BmcKind, ChangePassword, CountersignApi as _, ExportWish, ImportWish,
-    JoinTokenApi as _, MachinesApi as _, NewToken, NewUser, OperatorApi as _, PasskeyApi as _, PeopleApi as _, PlanApi as _,
-    PlanHow, PowerAction, RotateWish, RotationApi as _, Say, SetPower, SetUser, SettingsApi as _, WebhookApi as _,
+    AboutApi as _, Actor, ApiError, Approve, AuditApi as _, AuditQuery, BmcKind, ChangePassword, CountersignApi as _, EventView,
+    ExportFormat, ExportWish, ImportWish, InventoryApi as _, JoinTokenApi as _, MachinesApi as _, NewToken, NewUser,
+    OperatorApi as _, PasskeyApi as _, PeopleApi as _, PlanApi as _, PlanHow, PowerAction, RotateWish, RotationApi as _, Say,
+    SetPower, SetUser, SettingsApi as _, WebhookApi as _,
 };
 
-use crate::support::sites::{app, site_a, temp};
+use crate::support::sites::{admin, app, site_a, temp};
 
 /// Methods that take an actor for another reason than its right.
 const OTHERS: [&str; 6] = [
@@ -35,7 +38,7 @@ fn methods() -> BTreeSet<String> {
         for part in traits.split("fn ").skip(1) {
             let (name, rest) = part.split_once('(').unwrap_or_default();
             let parameters = rest.split([';', '{']).next().unwrap_or_default();
-            if parameters.starts_with("&self") && parameters.contains("actor: &Actor") {
+            if parameters.trim_start().starts_with("&self") && parameters.contains("actor: &Actor") {
                 all.insert(name.to_owned());
             }
         }
@@ -65,6 +68,8 @@ fn machines(seed: &Seed, eve: &Actor) -> Vec<Called> {
         ("approve", seed.approve(eve, id, &approve).map(drop)),
         ("approve_code", seed.approve_code(eve, &approve).map(drop)),
         ("agree", seed.agree(eve, id, "").map(drop)),
+        ("create_join_token", seed.create_join_token(eve, &json_of(json!({"role": "base", "name": "edge"}))).map(drop)),
+        ("revoke_join_token", seed.revoke_join_token(eve, "0a1b2c3d".parse().unwrap())),
         ("agree_to_token", seed.agree_to_token(eve, "0a1b2c3d".parse().unwrap()).map(drop)),
         ("deny", seed.deny(eve, id, "").map(drop)),
         ("deny_address", seed.deny_address(eve, from).map(drop)),
@@ -80,6 +85,7 @@ fn machines(seed: &Seed, eve: &Actor) -> Vec<Called> {
         ("take_countersignatures", seed.take_countersignatures(eve, "").map(drop)),
         ("set_window", seed.set_window(eve, Some(60)).map(drop)),
         ("say_of", seed.say_of(eve, 1, Say::Allow)),
+        ("allow_machine", seed.allow_machine(eve, Mac([2, 0, 0, 0, 0, 1]))),
         ("set_power", seed.set_power(eve, 1, &power).map(drop)),
         ("forget_power", seed.forget_power(eve, 1).map(drop)),
         ("trust_certificate", seed.trust_certificate(eve, 1, "00").map(drop)),
@@ -134,6 +140,86 @@ fn site(seed: &Seed, eve: &Actor) -> Vec<Called> {
     ]
 }
 
+/// What only those read who may see more than the pages show to everybody.
+fn guarded(seed: &Seed, actor: &Actor) -> Vec<Called> {
+    let all = AuditQuery::default();
+    vec![
+        ("audit", seed.audit(actor, &all, None, 9).map(drop)),
+        ("audit_event", seed.audit_event(actor, 1).map(drop)),
+        ("audit_state", seed.audit_state(actor).map(drop)),
+        ("audit_export", seed.audit_export(actor, &all, ExportFormat::Jsonl, 0).map(drop)),
+        ("capsule_path", seed.capsule_path(actor, "site-a.capsule").map(drop)),
+    ]
+}
+
+/// What everybody reads who may read at all.
+fn readable(seed: &Seed, actor: &Actor) -> Vec<Called> {
+    vec![
+        ("packets", seed.packets(actor, 1).map(drop)),
+        ("output_path", seed.output_path(actor, "x").map(drop)),
+        ("events", seed.events(actor, 0, 9).map(drop)),
+        ("last_events", seed.last_events(actor, 9).map(drop)),
+        ("home", seed.home(actor).map(drop)),
+    ]
+}
+
+fn is_refused(result: &Result<(), ApiError>, word: &str) -> bool {
+    matches!(result, Err(ApiError::Forbidden { why }) if why.contains(word))
+}
+
+#[test]
+fn a_viewer_reads_neither_the_log_nor_a_capsule_and_an_auditor_reads_the_log() {
+    let t = temp();
+    let seed = Seed(app(&site_a(&t)));
+    seed.0.say(&NewEvent::new(EventKind::SeedStarted, "started"));
+    let (viewer, auditor) = (Actor::session("eve", Rights::Viewer, true), Actor::session("ann", Rights::Auditor, true));
+    for (name, result) in guarded(&seed, &viewer) {
+        assert!(is_refused(&result, "you have those of a viewer"), "{name}: {result:?}");
+    }
+    for (name, result) in guarded(&seed, &auditor) {
+        match name {
+            "capsule_path" => assert!(is_refused(&result, "administrator"), "{result:?}"),
+            _ => assert!(result.is_ok(), "{name}: {result:?}"),
+        }
+    }
+    assert!(seed.capsule_path(&admin(), "site-a.capsule").unwrap().is_none(), "there is none");
+}
+
+#[test]
+fn events_of_people_are_shown_to_auditors_only_and_count_as_read() {
+    let t = temp();
+    let seed = Seed(app(&site_a(&t)));
+    seed.0.say(&NewEvent::new(EventKind::SeedStarted, "started"));
+    seed.0.say(&NewEvent::new(EventKind::LoginFailed, "wrong password"));
+    let last = seed.0.store.read(|tx| tx.last_event()).unwrap();
+    for (rights, sees) in [(Rights::Viewer, false), (Rights::Operator, false), (Rights::Auditor, true)] {
+        let actor = Actor::session("eve", rights, true);
+        let of_people = |events: &[EventView]| events.iter().any(|e| e.kind == EventKind::LoginFailed);
+        let part = seed.events(&actor, last - 2, 9).unwrap();
+        assert_eq!((part.events.len(), of_people(&part.events)), (1 + usize::from(sees), sees), "{rights}");
+        assert_eq!((part.read, part.more), (last, false), "{rights}: the next part begins behind what was not shown");
+        assert!(seed.events(&actor, last - 2, 1).unwrap().more, "{rights}");
+        assert_eq!(of_people(&seed.last_events(&actor, 2).unwrap()), sees, "{rights}");
+        let home = seed.home(&actor).unwrap();
+        assert_eq!(home.events.iter().any(|h| h.event.kind == EventKind::LoginFailed), sees, "{rights}");
+    }
+}
+
+#[test]
+fn what_everybody_reads_needs_the_right_to_read() {
+    let t = temp();
+    let seed = Seed(app(&site_a(&t)));
+    let seen = seed.0.store.write(|tx| tx.see_machine(Mac([2, 0, 0, 0, 0, 1]), None, 1)).unwrap();
+    assert_eq!(seen, Some(1));
+    let only = |permission| Actor::token("eve", Rights::Administrator, Permissions::of(&[permission]));
+    for (name, result) in readable(&seed, &only(Permission::Approve)) {
+        assert!(is_refused(&result, "the scope read"), "{name}: {result:?}");
+    }
+    for (name, result) in readable(&seed, &only(Permission::Read)) {
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
+}
+
 #[test]
 fn every_method_that_takes_an_actor_refuses_one_without_the_right() {
     let t = temp();
@@ -141,7 +227,9 @@ fn every_method_that_takes_an_actor_refuses_one_without_the_right() {
     let eve = Actor::token("eve", Rights::Administrator, Permissions::of(&[Permission::Read]));
     let events = || seed.0.store.read(|tx| tx.last_event()).unwrap();
     let before = events();
-    let called: Vec<Called> = [machines(&seed, &eve), people(&seed, &eve), site(&seed, &eve)].into_iter().flatten().collect();
+    let blind = Actor::token("eve", Rights::Administrator, Permissions::of(&[Permission::Approve]));
+    let called = [machines(&seed, &eve), people(&seed, &eve), site(&seed, &eve), guarded(&seed, &eve), readable(&seed, &blind)];
+    let called: Vec<Called> = called.into_iter().flatten().collect();
     for (name, result) in &called {
         assert!(
             matches!(result, Err(ApiError::Forbidden { why }) if why.contains("scope") || why.contains("API token")),

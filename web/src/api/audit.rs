@@ -108,14 +108,14 @@ pub struct ExportPart {
     pub next: Option<i64>,
 }
 
-/// The event log for those who audit it.
+/// The event log for those who audit it. Every read asks for the permission too: the log names people, and where they log in from.
 pub trait AuditApi: Send + Sync {
     /// The newest events that fit, with numbers below `before`, at most `limit`.
-    fn audit(&self, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError>;
-    fn audit_event(&self, id: i64) -> Result<AuditEvent, ApiError>;
-    fn audit_state(&self) -> Result<AuditState, ApiError>;
+    fn audit(&self, actor: &Actor, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError>;
+    fn audit_event(&self, actor: &Actor, id: i64) -> Result<AuditEvent, ApiError>;
+    fn audit_state(&self, actor: &Actor) -> Result<AuditState, ApiError>;
     /// The next part of an export: events that fit with numbers above `after`.
-    fn audit_export(&self, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError>;
+    fn audit_export(&self, actor: &Actor, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError>;
     /// Starts to check the chain of hashes and every checkpoint.
     fn verify_log(&self, actor: &Actor) -> Result<JobView, ApiError>;
     /// Signs the log as it is now. The seed has to be unsealed.

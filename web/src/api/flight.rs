@@ -31,6 +31,16 @@ impl EventView {
     }
 }
 
+/// What somebody may see of a part of the event log, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct EventPart {
+    pub events: Vec<EventView>,
+    /// The last event that was read, shown or not, from which to go on; without any newer ones, that after which they were asked for.
+    pub read: i64,
+    /// There may be newer ones.
+    pub more: bool,
+}
+
 /// HTTP shape of one conclusion from a machine's timeline, worded for the person in front of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

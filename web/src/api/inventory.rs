@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::fleet::EnrollmentView;
 use super::flight::EventView;
 use super::lists::HeldView;
+use super::people::Actor;
 use super::planes::PlaneRow;
 
 /// HTTP shape of a node in `GET /api/v1/nodes`: an approved member that was not revoked.
@@ -106,6 +107,6 @@ pub trait InventoryApi: Send + Sync {
     fn enrollments(&self, page: u32) -> Result<Listed<EnrollmentRow>, ApiError>;
     fn planes(&self) -> Result<Vec<PlaneRow>, ApiError>;
     fn ssh(&self) -> Result<SshView, ApiError>;
-    /// The newest events, oldest first.
-    fn last_events(&self, limit: u32) -> Result<Vec<EventView>, ApiError>;
+    /// Of the newest `limit` events, those that the actor may see, oldest first.
+    fn last_events(&self, actor: &Actor, limit: u32) -> Result<Vec<EventView>, ApiError>;
 }

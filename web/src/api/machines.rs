@@ -110,7 +110,7 @@ pub trait MachinesApi {
     fn set_labels(&self, actor: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError>;
     /// Notes where a machine is mounted; empty for nowhere.
     fn set_machine_place(&self, actor: &Actor, id: i64, place: &str) -> Result<(), ApiError>;
-    fn home(&self) -> Result<HomeView, ApiError>;
+    fn home(&self, actor: &Actor) -> Result<HomeView, ApiError>;
 
     /// Sets the place and the whole list of labels of one machine. What is the same already is not recorded again.
     fn set_note(&self, actor: &Actor, id: i64, place: &str, wanted: &[Label]) -> Result<(), ApiError> {

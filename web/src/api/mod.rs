@@ -47,10 +47,10 @@ pub use countersign::{CountersignApi, CountersignTaken, CountersignText, Counter
 pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, ReservationView};
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
-pub use flight::{EventView, Finding, PacketFacts, Tone};
+pub use flight::{EventPart, EventView, Finding, PacketFacts, Tone};
 pub use inventory::{EnrollmentRow, InventoryApi, Listed, NodePlane, NodeView, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
-pub use join_tokens::{JoinTokenApi, JoinTokenState, JoinTokenView};
+pub use join_tokens::{CreatedJoinToken, JoinDisk, JoinTokenApi, JoinTokenState, JoinTokenView, NewJoinToken};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};

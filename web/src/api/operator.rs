@@ -17,7 +17,7 @@ use super::countersign::CountersignApi;
 use super::dhcp::DhcpApi;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
-use super::flight::EventView;
+use super::flight::EventPart;
 use super::inventory::InventoryApi;
 use super::jobs::JobsApi;
 use super::join_tokens::JoinTokenApi;
@@ -104,8 +104,9 @@ pub struct RoleView {
     pub disk: DiskHint,
 }
 
-/// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
-/// before there is one, take what they need to find out. `from` is the peer's address.
+/// The operators' side. Every call that changes something, and every one that reads more than the pages show to everybody, takes
+/// the [`Actor`] who does it; `setup` and `login`, which come before there is one, take what they need to find out. `from` is the
+/// peer's address.
 pub trait OperatorApi:
     AboutApi
     + AuditApi
@@ -147,9 +148,9 @@ pub trait OperatorApi:
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     /// The machine's last packets as a pcapng file.
-    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError>;
-    /// Events with an id above `after`, oldest first.
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
+    fn packets(&self, actor: &Actor, id: i64) -> Result<Vec<u8>, ApiError>;
+    /// Events with an id above `after`, of at most `limit` rows of the log.
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError>;
     /// Holds the newest event id. A receiver that falls behind calls `events` again.
     fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
     /// Takes the code and the decision about one machine; its state is Confirming until the machine has verified the code.
@@ -196,7 +197,7 @@ pub trait OperatorApi:
     /// Starts to verify every byte of an output.
     fn verify_output(&self, actor: &Actor, name: &str) -> Result<JobView, ApiError>;
     /// Path of the file of an output that is deployed. `name` is looked up in a list and never used as a path.
-    fn output_path(&self, name: &str) -> Option<Utf8PathBuf>;
+    fn output_path(&self, actor: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError>;
 
     fn site(&self) -> Result<SiteView, ApiError>;
     fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError>;
@@ -207,7 +208,7 @@ pub trait OperatorApi:
     /// Sets this seed's underlay; `None` returns to that of cluster.yaml.
     fn set_place(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError>;
     /// Path of a complete capsule, if there is one with this name.
-    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf>;
+    fn capsule_path(&self, actor: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError>;
     /// Appends a piece to a capsule at offset `at` and returns the new size. The capsule is complete at `total` bytes.
     fn put_capsule(&self, actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError>;
     fn remove_capsule(&self, actor: &Actor, name: &str) -> Result<(), ApiError>;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::fleet::EnrollmentView;
+use super::flight::EventView;
 use crate::limits::MAX_BROWSER;
 use crate::text::clean;
 
@@ -58,6 +59,11 @@ impl Actor {
     /// It is a user of this seed, in person or by an API token, and not the command line.
     pub fn is_user(&self) -> bool {
         self.via != Via::Local
+    }
+
+    /// Whether an event is shown to it: those of people are for who may read the audit log.
+    pub fn sees(&self, event: &EventView) -> bool {
+        self.may.contain(Permission::Audit) || !event.is_of_people()
     }
 
     /// Itself, or 403 without the permission.

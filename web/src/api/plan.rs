@@ -186,4 +186,6 @@ pub trait PlanApi: Send + Sync {
     /// Opens the join window for so many seconds; `None` closes it.
     fn set_window(&self, actor: &Actor, seconds: Option<u64>) -> Result<WindowView, ApiError>;
     fn say_of(&self, actor: &Actor, machine: i64, say: Say) -> Result<(), ApiError>;
+    /// Lets a machine that was denied or set aside ask again, also one that the seed does not know any more.
+    fn allow_machine(&self, actor: &Actor, mac: Mac) -> Result<(), ApiError>;
 }

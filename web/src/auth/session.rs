@@ -7,13 +7,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Redirect, Response};
-use cluster_seed::people::Permission;
 use subtle::ConstantTimeEq as _;
 
 use super::may::{Permit, Read};
 use super::next::next_page;
 use super::token::{bearer, csrf, token};
-use crate::api::{Actor, ApiError, EventView, OperatorApi};
+use crate::api::{Actor, ApiError, EventPart, OperatorApi};
 use crate::call::App;
 use crate::error::Failure;
 
@@ -75,26 +74,20 @@ impl Session {
     }
 
     /// Events after `after`, as long as the session lasts.
-    pub(crate) async fn events(&self, app: &App, after: i64, limit: u32) -> Result<Vec<EventView>, Failure> {
-        self.while_valid(app, move |api| api.events(after, limit)).await
+    pub(crate) async fn events(&self, app: &App, after: i64, limit: u32) -> Result<EventPart, Failure> {
+        self.while_valid(app, move |api, actor| api.events(actor, after, limit)).await
     }
 
-    /// Of the events, those that this user may see.
-    pub(crate) fn shown(&self, mut events: Vec<EventView>) -> Vec<EventView> {
-        let all = self.actor.may.contain(Permission::Audit);
-        events.retain(|e| all || !e.is_of_people());
-        events
-    }
-
-    /// Runs `work` if the session has not ended in the meantime, for answers that take long.
+    /// Runs `work` if the session has not ended in the meantime, with the rights of its user at that time; for answers that take
+    /// long.
     pub(crate) async fn while_valid<T: Send + 'static>(
         &self,
         app: &App,
-        work: impl FnOnce(&dyn OperatorApi) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&dyn OperatorApi, &Actor) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, Failure> {
         let token = self.token.clone();
         app.call(move |api| match api.session(&token, false)? {
-            Some(_) => work(api),
+            Some(actor) => work(api, &actor),
             None => Err(ApiError::Unauthorized),
         })
         .await

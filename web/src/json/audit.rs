@@ -20,19 +20,26 @@ const DEFAULT_LIMIT: u32 = 100;
 
 type Auditor = SessionFor<may::Audit>;
 
-pub(crate) async fn page(State(app): State<App>, _: Auditor, search: Result<Query<Search>, QueryRejection>) -> Answer<AuditPage> {
+pub(crate) async fn page(
+    State(app): State<App>,
+    SessionFor(session, _): Auditor,
+    search: Result<Query<Search>, QueryRejection>,
+) -> Answer<AuditPage> {
     let Query(search) = search?;
     let query = search.query()?;
     let limit = search.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_EVENTS);
-    Ok(SafeJson(app.call(move |api| api.audit(&query, search.before, limit)).await?))
+    let actor = session.actor().clone();
+    Ok(SafeJson(app.call(move |api| api.audit(&actor, &query, search.before, limit)).await?))
 }
 
-pub(crate) async fn event(State(app): State<App>, _: Auditor, Named(id): Named<i64>) -> Answer<AuditEvent> {
-    Ok(SafeJson(app.call(move |api| api.audit_event(id)).await?))
+pub(crate) async fn event(State(app): State<App>, SessionFor(session, _): Auditor, Named(id): Named<i64>) -> Answer<AuditEvent> {
+    let actor = session.actor().clone();
+    Ok(SafeJson(app.call(move |api| api.audit_event(&actor, id)).await?))
 }
 
-pub(crate) async fn state(State(app): State<App>, _: Auditor) -> Answer<AuditState> {
-    Ok(SafeJson(app.call(|api| api.audit_state()).await?))
+pub(crate) async fn state(State(app): State<App>, SessionFor(session, _): Auditor) -> Answer<AuditState> {
+    let actor = session.actor().clone();
+    Ok(SafeJson(app.call(move |api| api.audit_state(&actor)).await?))
 }
 
 pub(crate) async fn download(

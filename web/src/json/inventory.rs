@@ -94,6 +94,6 @@ pub(crate) async fn last_events(
 ) -> Answer<impl Serialize> {
     let Query(Last { limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_LAST).clamp(1, MAX_EVENTS);
-    let events = app.call(move |api| api.last_events(limit)).await?;
-    Ok(SafeJson(list_of("events", session.shown(events))))
+    let actor = session.actor().clone();
+    Ok(SafeJson(list_of("events", app.call(move |api| api.last_events(&actor, limit)).await?)))
 }

@@ -29,7 +29,7 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{ClockView, EventView, Login, Origin, Overview, PackagesView, Setup};
+use crate::api::{ClockView, EventPart, EventView, Login, Origin, Overview, PackagesView, Setup};
 use crate::auth::{Change, Session, cookie, forget_cookie, may};
 use crate::call::App;
 use crate::error::Failure;
@@ -142,9 +142,9 @@ pub(crate) async fn events(
 ) -> Answer<Events> {
     let Query(After { after, limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_EVENTS).clamp(1, MAX_EVENTS);
-    let events = app.call(move |api| api.events(after.max(0), limit)).await?;
-    let next = events.last().filter(|_| events.len() == limit as usize).map(|e| e.id);
-    Ok(SafeJson(Events { events: session.shown(events), next }))
+    let actor = session.actor().clone();
+    let EventPart { events, read, more } = app.call(move |api| api.events(&actor, after.max(0), limit)).await?;
+    Ok(SafeJson(Events { events, next: more.then_some(read) }))
 }
 
 fn list_of<T: Serialize>(name: &'static str, items: Vec<T>) -> impl Serialize {

@@ -58,12 +58,13 @@ pub(crate) async fn verify(
 /// Downloads the file of an output that is deployed.
 pub(crate) async fn file(
     State(app): State<App>,
-    _: Session,
+    session: Session,
     Named(name): Named<OutputName>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let path = app.call(move |api| Ok(api.output_path(name.as_str()))).await?.ok_or_else(Failure::not_found)?;
+    let actor = session.actor().clone();
+    let path = app.call(move |api| api.output_path(&actor, name.as_str())).await?.ok_or_else(Failure::not_found)?;
     // The name in the header has to be plain, as that of the output is.
     let called: OutputName = path.file_name().and_then(|n| n.parse().ok()).ok_or_else(Failure::not_found)?;
     files::download(path, called.as_str(), &method, &headers).await

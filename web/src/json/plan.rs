@@ -1,7 +1,7 @@
 //! `/api/v1/plan`, approvals by it, the join window, and what an operator says about a machine.
 
 use axum::extract::State;
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
@@ -125,4 +125,29 @@ pub(crate) async fn say(
 ) -> Answer<Said> {
     app.call(move |api| api.say_of(change.actor(), machine, say)).await?;
     Ok(SafeJson(Said { machine }))
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllowMachine {
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
+    mac: Mac,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Allowed {
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
+    allowed: Mac,
+}
+
+/// By its address: a machine that the seed does not know any more has no number.
+pub(crate) async fn allow(
+    State(app): State<App>,
+    change: Change<may::Approve>,
+    OperatorJson(AllowMachine { mac }): OperatorJson<AllowMachine>,
+) -> Answer<Allowed> {
+    app.call(move |api| api.allow_machine(change.actor(), mac)).await?;
+    Ok(SafeJson(Allowed { allowed: mac }))
 }

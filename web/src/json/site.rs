@@ -119,13 +119,13 @@ pub(crate) async fn reset_place(State(app): State<App>, change: Change<may::Admi
 /// Downloads a complete capsule or a part of one.
 pub(crate) async fn capsule(
     State(app): State<App>,
-    _: SessionFor<may::Administer>,
+    SessionFor(session, _): SessionFor<may::Administer>,
     Named(name): Named<CapsuleName>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let asked = name.clone();
-    let path = app.call(move |api| Ok(api.capsule_path(asked.as_str()))).await?.ok_or_else(Failure::not_found)?;
+    let (actor, asked) = (session.actor().clone(), name.clone());
+    let path = app.call(move |api| api.capsule_path(&actor, asked.as_str())).await?.ok_or_else(Failure::not_found)?;
     files::download(path, name.as_str(), &method, &headers).await
 }
 

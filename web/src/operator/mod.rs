@@ -178,9 +178,11 @@ fn plan_routes() -> Vec<Route> {
         ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
         ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),
         ("/api/v1/machines/{id}/say", post(json::plan::say)),
+        ("/api/v1/allow", post(json::plan::allow)),
         ("/join-tokens", get(pages::join_tokens::show)),
         ("/join-tokens/agree", post(pages::join_tokens::agree)),
-        ("/api/v1/join-tokens", get(json::join_tokens::list)),
+        ("/api/v1/join-tokens", get(json::join_tokens::list).post(json::join_tokens::create)),
+        ("/api/v1/join-tokens/{token}", delete(json::join_tokens::revoke)),
         ("/api/v1/join-tokens/{token}/agree", post(json::join_tokens::agree)),
     ]
 }
@@ -284,8 +286,9 @@ async fn ca_certificate(State(app): State<App>) -> Result<Response, Failure> {
 }
 
 /// The machine's last packets, for Wireshark.
-async fn packets(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Result<Response, Failure> {
-    let bytes = app.call(move |api| api.packets(id)).await?;
+async fn packets(State(app): State<App>, session: Session, Named(id): Named<i64>) -> Result<Response, Failure> {
+    let actor = session.actor().clone();
+    let bytes = app.call(move |api| api.packets(&actor, id)).await?;
     let name = format!("attachment; filename=\"machine-{id}.pcapng\"");
     Ok(([(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)], bytes).into_response())
 }

@@ -5,19 +5,19 @@ use serde_json::Value;
 
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
-    CheckpointView, ClockView, ConvergeAct, ConvergeView, CountersignTaken, CountersignText, CountersignView, CreatedToken,
-    DeadLetterView, DhcpView, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView,
-    Login, MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, OutputsView, Overview, PackagesView, PasskeyView,
-    PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, RotateWish, RotationRow,
-    Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView,
-    WebhookTest, WebhookView, WindowView,
+    CheckpointView, ClockView, ConvergeAct, ConvergeView, CountersignTaken, CountersignText, CountersignView, CreatedJoinToken,
+    CreatedToken, DeadLetterView, DhcpView, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView,
+    JoinTokenView, Login, MachineDetail, MachinePage, MachineRow, MeshView, NewJoinToken, NewToken, NewUser, OutputsView,
+    Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone,
+    PowerView, RotateWish, RotationRow, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup,
+    SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
 };
 use crate::json::Events;
 use crate::json::inventory::{EnrollmentPage, NodePage};
 use crate::json::machine::Note;
 use crate::json::passkeys::{Made, Nothing};
 use crate::json::people::{Agree, Password};
-use crate::json::plan::{Code, Open, Removed as RemovedRows, Said};
+use crate::json::plan::{AllowMachine, Allowed, Code, Open, Removed as RemovedRows, Said};
 use crate::schema::TokenName;
 
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Value;
@@ -252,8 +252,11 @@ fn plan() -> Vec<Op> {
         put::<WindowView>("/api/v1/enrollment-window", "Open the join window").takes::<Open>(),
         delete::<WindowView>("/api/v1/enrollment-window", "Close the join window"),
         get::<JoinTokens>("/api/v1/join-tokens", "Join tokens, without their secrets"),
+        post::<CreatedJoinToken>("/api/v1/join-tokens", "Create a join token; the answer has its text").takes::<NewJoinToken>(),
+        delete::<Revoked>("/api/v1/join-tokens/{token}", "Revoke a join token"),
         post::<JoinTokenView>("/api/v1/join-tokens/{token}/agree", "Agree to a join token as the second user"),
         post::<Said>("/api/v1/machines/{id}/say", "Put a machine off, or let it ask again").takes::<Say>(),
+        post::<Allowed>("/api/v1/allow", "Let a machine ask again, by its MAC address").takes::<AllowMachine>(),
     ]
 }
 

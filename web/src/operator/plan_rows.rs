@@ -1,8 +1,8 @@
 //! The rows of the plan's routes, for the table of all routes.
 
-use super::routes_table::Guard::{Change, Read};
+use super::routes_table::Guard::{Change, Fresh, Read};
 use super::routes_table::{Row, form, none};
-use cluster_seed::people::Permission::Approve;
+use cluster_seed::people::Permission::{Administer, Approve};
 
 use crate::testing::CODE;
 use crate::testing::data::pending_id;
@@ -29,9 +29,12 @@ pub(super) fn rows() -> Vec<Row> {
         (Change(Approve), "PUT", "/api/v1/enrollment-window", json(r#"{"seconds":3600}"#), 200, 200),
         (Change(Approve), "DELETE", "/api/v1/enrollment-window", none(), 200, 200),
         (Change(Approve), "POST", "/api/v1/machines/{id}/say", json(r#"{"what":"not-now","seconds":3600}"#), 200, 200),
+        (Change(Approve), "POST", "/api/v1/allow", json(r#"{"mac":"52:54:00:ab:00:05"}"#), 200, 200),
         (Read, "GET", "/join-tokens", none(), 200, 200),
         (Change(Approve), "POST", "/join-tokens/agree", form(&format!("token={WAITING}")), 303, 303),
         (Read, "GET", "/api/v1/join-tokens", none(), 200, 200),
+        (Fresh(Administer), "POST", "/api/v1/join-tokens", json(r#"{"role":"base","name":"web-{n}"}"#), 200, 200),
+        (Change(Approve), "DELETE", "/api/v1/join-tokens/{token}", none(), 200, 200),
         (Change(Approve), "POST", "/api/v1/join-tokens/{token}/agree", none(), 200, 200),
     ]
 }

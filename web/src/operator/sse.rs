@@ -80,9 +80,9 @@ impl Feed {
                 changed.ok()?;
             }
         }
-        let events = self.session.events(&self.app, self.after, STREAM_BATCH).await.ok()?;
-        self.after = events.last().map_or(self.after, |e| e.id.max(self.after));
-        self.waiting = self.session.shown(events).into();
+        let part = self.session.events(&self.app, self.after, STREAM_BATCH).await.ok()?;
+        self.after = part.read.max(self.after);
+        self.waiting = part.events.into();
         Some(())
     }
 }

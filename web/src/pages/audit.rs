@@ -175,10 +175,11 @@ async fn show_page(
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
-    let state = app.call(|api| api.audit_state()).await?;
+    let (actor, auditor) = (session.actor().clone(), session.actor().clone());
+    let state = app.call(move |api| api.audit_state(&actor)).await?;
     let before = search.before;
     let found = match search.query() {
-        Ok(query) => app.call(move |api| api.audit(&query, before, ROWS)).await,
+        Ok(query) => app.call(move |api| api.audit(&auditor, &query, before, ROWS)).await,
         Err(failure) => Err(failure),
     };
     let (found, refused) = match found {
@@ -245,7 +246,7 @@ pub(crate) async fn stop(
     id: RequestId,
     ChangeForm(change, _): ChangeForm<may::Audit, Button>,
 ) -> Result<Response, Failure> {
-    let work = |api: &dyn OperatorApi, actor: &Actor| match api.audit_state()?.verification {
+    let work = |api: &dyn OperatorApi, actor: &Actor| match api.audit_state(actor)?.verification {
         Some(job) => api.stop_job(actor, Some(job.id)),
         None => Err(ApiError::NotFound { what: "verification" }),
     };
@@ -280,7 +281,8 @@ pub(crate) async fn event(
     Named(number): Named<i64>,
 ) -> Result<Response, NoPage> {
     let overview = overview(&app).await?;
-    let found = app.call(move |api| api.audit_event(number)).await?;
+    let actor = session.actor().clone();
+    let found = app.call(move |api| api.audit_event(&actor, number)).await?;
     let now = overview.clock;
     let one = &found.event;
     let mut shell = Shell::new(&format!("Event {}", one.id), &overview, &id, Some(&session));

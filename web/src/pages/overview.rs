@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::fleet::Stage;
-use cluster_seed::people::Permission;
 
 use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
@@ -86,15 +85,15 @@ pub(super) async fn render(
     let newest = *app.newest().borrow();
     let CodeField { refusal, code, typed } = field;
     let typed_ids = typed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let actor = session.actor().clone();
     let (home, typed) =
-        app.call(move |api| Ok((api.home()?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
+        app.call(move |api| Ok((api.home(&actor)?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
     let now = overview.clock;
     // It is not reloaded without JavaScript: the cursor is in the field for the code.
     let mut shell = Shell::new("Home", &overview, id, Some(session)).titled("home-title");
     let lang = shell.lang;
     shell.event = newest;
     let steps = steps(lang, &overview, &home);
-    let sees_all = session.actor().may.contain(Permission::Audit);
     let template = Page {
         shell,
         refusal,
@@ -106,7 +105,7 @@ pub(super) async fn render(
         stages: stages(&home),
         aside: home.aside,
         job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(lang, j, now, "/site/stop")),
-        events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(lang, h, now)).collect(),
+        events: home.events.iter().map(|h| event(lang, h, now)).collect(),
         roles: roles(&overview),
         snapshot: overview.snapshot.map(|s| s.short()),
         proof: overview.snapshot.and(overview.proof).map(|p| (lang.t(super::packages::word(p)), super::packages::tone(p))),

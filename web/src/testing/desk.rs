@@ -39,7 +39,7 @@ impl Mock {
 }
 
 impl AuditApi for Mock {
-    fn audit(&self, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError> {
+    fn audit(&self, _: &Actor, query: &AuditQuery, before: Option<i64>, limit: u32) -> Result<AuditPage, ApiError> {
         let all = self.fitting(query)?;
         let mut events: Vec<EventView> = all.into_iter().rev().filter(|e| before.is_none_or(|b| e.id < b)).collect();
         let more = events.len() > limit as usize;
@@ -49,7 +49,7 @@ impl AuditApi for Mock {
         Ok(AuditPage { read: u32::try_from(events.len()).unwrap_or(0), events, next, machines })
     }
 
-    fn audit_event(&self, id: i64) -> Result<AuditEvent, ApiError> {
+    fn audit_event(&self, _: &Actor, id: i64) -> Result<AuditEvent, ApiError> {
         let event = self.open()?.events.iter().find(|e| e.id == id).cloned().ok_or(ApiError::NotFound { what: "event" })?;
         Ok(AuditEvent {
             event,
@@ -63,14 +63,14 @@ impl AuditApi for Mock {
         })
     }
 
-    fn audit_state(&self) -> Result<AuditState, ApiError> {
+    fn audit_state(&self, _: &Actor) -> Result<AuditState, ApiError> {
         let newest = self.open()?.events.last().map_or(0, |e| e.id);
         let verification = Some(job(JobKind::VerifyLog, JobState::Done, &self.spice));
         Ok(AuditState { newest, oldest: 1, checkpoint: Some(checkpoint()), checkpoints: 2, verification })
     }
 
     /// Three events in each part.
-    fn audit_export(&self, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError> {
+    fn audit_export(&self, _: &Actor, query: &AuditQuery, format: ExportFormat, after: i64) -> Result<ExportPart, ApiError> {
         let mut events: Vec<EventView> = self.fitting(query)?.into_iter().filter(|e| e.id > after).collect();
         let more = events.len() > 3;
         events.truncate(3);

@@ -3,7 +3,7 @@
 use cluster_seed::ids::Digest;
 
 use super::Mock;
-use crate::api::{ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
+use crate::api::{Actor, ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
 use crate::limits::LIST_PAGE;
 
 fn listed<T>(all: Vec<T>, page: u32) -> Listed<T> {
@@ -65,9 +65,9 @@ impl InventoryApi for Mock {
         Ok(SshView { authority: Some(format!("ssh-ed25519 AAAA{}", self.spice)), domain: format!("lab.lan{}", self.spice) })
     }
 
-    fn last_events(&self, limit: u32) -> Result<Vec<EventView>, ApiError> {
+    fn last_events(&self, actor: &Actor, limit: u32) -> Result<Vec<EventView>, ApiError> {
         let state = self.open()?;
         let skip = state.events.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(state.events.iter().skip(skip).cloned().collect())
+        Ok(state.events.iter().skip(skip).filter(|e| actor.sees(e)).cloned().collect())
     }
 }

@@ -3,10 +3,12 @@
 use cluster_seed::join::token::TokenId;
 
 use super::{Mock, data};
-use crate::api::{Actor, ApiError, JoinTokenApi, JoinTokenState, JoinTokenView};
+use crate::api::{Actor, ApiError, CreatedJoinToken, JoinTokenApi, JoinTokenState, JoinTokenView, NewJoinToken};
 
 /// The token that waits for a second user.
 pub const WAITING: &str = "0a1b2c3d";
+/// What the mock shows once.
+const NEW_TOKEN: &str = "kjt-0a1b2c3d-00000000000000000000000000000000";
 
 fn token(spice: &str) -> Result<JoinTokenView, ApiError> {
     Ok(JoinTokenView {
@@ -40,5 +42,19 @@ impl JoinTokenApi for Mock {
             return Err(ApiError::NotFound { what: "join token" });
         }
         Ok(JoinTokenView { state: JoinTokenState::Valid, agreed: Some(actor.user.clone()), ..token })
+    }
+
+    fn create_join_token(&self, actor: &Actor, new: &NewJoinToken) -> Result<CreatedJoinToken, ApiError> {
+        self.note("create_join_token");
+        if new.role != "base" {
+            return Err(ApiError::bad("there is no such role", "roles are in cluster.yaml"));
+        }
+        let view = JoinTokenView { creator: actor.user.clone(), used: 0, image: None, ..token(&self.spice)? };
+        Ok(CreatedJoinToken { token: NEW_TOKEN.to_owned(), view })
+    }
+
+    fn revoke_join_token(&self, _: &Actor, id: TokenId) -> Result<(), ApiError> {
+        self.note("revoke_join_token");
+        if token(&self.spice)?.id == id { Ok(()) } else { Err(ApiError::NotFound { what: "join token" }) }
     }
 }

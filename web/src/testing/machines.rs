@@ -123,7 +123,7 @@ impl MachinesApi for Mock {
         Ok(())
     }
 
-    fn home(&self) -> Result<HomeView, ApiError> {
+    fn home(&self, actor: &Actor) -> Result<HomeView, ApiError> {
         let state = self.open()?;
         let rows: Vec<FleetRow> = state.machines.iter().map(|m| row(&state, m)).collect();
         let mut counts = BTreeMap::new();
@@ -151,6 +151,7 @@ impl MachinesApi for Mock {
                 .rev()
                 .filter(|e| e.kind.parse().is_ok_and(cluster_seed::events::EventKind::matters))
                 .take(10)
+                .filter(|e| actor.sees(e))
                 .map(happening)
                 .collect(),
             counts,

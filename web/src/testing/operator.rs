@@ -14,9 +14,9 @@ use super::outputs::OUTPUT;
 use super::people::actor_of;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview, PackagesView,
-    PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
+    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventPart, EventView,
+    ExportWish, ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview,
+    PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {
@@ -117,7 +117,7 @@ impl OperatorApi for Mock {
         Ok(detail)
     }
 
-    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+    fn packets(&self, _: &Actor, id: i64) -> Result<Vec<u8>, ApiError> {
         self.machine(id).map(|_| vec![0x0a, 0x0d, 0x0d, 0x0a])
     }
 
@@ -236,9 +236,11 @@ impl OperatorApi for Mock {
         })
     }
 
-    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
+    fn events(&self, actor: &Actor, after: i64, limit: u32) -> Result<EventPart, ApiError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect())
+        let rows: Vec<EventView> = self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect();
+        let (read, more) = (rows.last().map_or(after, |e| e.id), rows.len() == limit);
+        Ok(EventPart { events: rows.into_iter().filter(|e| actor.sees(e)).collect(), read, more })
     }
 
     fn subscribe(&self) -> watch::Receiver<i64> {
@@ -275,8 +277,8 @@ impl OperatorApi for Mock {
         self.note("verify_output");
         self.start_verify(name)
     }
-    fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        (name == OUTPUT).then(|| self.file("manifest.json"))
+    fn output_path(&self, _: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        Ok((name == OUTPUT).then(|| self.file("manifest.json")))
     }
 
     fn site(&self) -> Result<SiteView, ApiError> {
@@ -302,8 +304,8 @@ impl OperatorApi for Mock {
         self.note("set_place");
         self.move_to(place)
     }
-    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        (name == "site-a.capsule").then(|| self.file("manifest.json"))
+    fn capsule_path(&self, _: &Actor, name: &str) -> Result<Option<Utf8PathBuf>, ApiError> {
+        Ok((name == "site-a.capsule").then(|| self.file("manifest.json")))
     }
     fn put_capsule(&self, _: &Actor, name: &str, at: u64, _: u64, piece: &[u8]) -> Result<u64, ApiError> {
         self.note("put_capsule");

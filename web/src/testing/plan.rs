@@ -180,4 +180,9 @@ impl PlanApi for Mock {
         self.note("say_of");
         self.machine(machine).map(|_| ())
     }
+
+    fn allow_machine(&self, _: &Actor, _: Mac) -> Result<(), ApiError> {
+        self.note("allow_machine");
+        Ok(())
+    }
 }

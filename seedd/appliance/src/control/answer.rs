@@ -11,6 +11,7 @@ use site::store::events::{EventRow, PacketFacts as StoredFacts};
 pub use super::power::{Controller, ControllerKind, OfferedCertificate, Power, PowerAction, PowerDone, Privilege};
 pub use super::rotated::{KeyChange, KeysRotated, ReleaseChange, VaultChange};
 pub use super::session::Session;
+pub use super::tokens::{ApiTokenMade, MetricsTokenMade};
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
 
@@ -36,6 +37,8 @@ pub enum Answer {
     GrubPassword(GrubPassword),
     KeysRotated(KeysRotated),
     LogSigned(LogSigned),
+    ApiTokenMade(ApiTokenMade),
+    MetricsTokenMade(MetricsTokenMade),
     Nothing(Nothing),
 }
 

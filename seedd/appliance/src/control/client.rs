@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::ids::{Hostname, Mac};
+use cluster_seed::ids::{Digest, Hostname, Mac};
+use cluster_seed::join::token::TokenId;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
+use site::tokens::Token;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, Nothing, Packets, Power, PowerAction,
-    PowerDone, Promoted, Reloading, Session, Status, Unsealed,
+    ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade, Nothing,
+    Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Session, Status, Unsealed,
 };
-use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
+use super::request::{ChangeRequest, EventQuery, NewApiToken, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
 use crate::console::view::ConsoleView;
 
@@ -131,6 +133,29 @@ impl Client {
         self.ask_site(SiteRequest::SignLog)
     }
 
+    pub fn create_api_token(&self, new: NewApiToken) -> Result<ApiTokenMade> {
+        self.change(ChangeRequest::CreateApiToken(new))
+    }
+
+    /// Makes the token of an image for one node valid.
+    pub fn add_image_token(&self, id: TokenId, token: Token) -> Result<Nothing> {
+        self.change(ChangeRequest::AddImageToken { id, token: Box::new(token) })
+    }
+
+    /// `days`: how long it is valid.
+    pub fn create_metrics_token(&self, days: u32) -> Result<MetricsTokenMade> {
+        self.change(ChangeRequest::CreateMetricsToken { days })
+    }
+
+    pub fn revoke_metrics_token(&self) -> Result<Nothing> {
+        self.change(ChangeRequest::RevokeMetricsToken)
+    }
+
+    /// Puts a published payload in use.
+    pub fn use_payload(&self, id: Digest) -> Result<Nothing> {
+        self.change(ChangeRequest::UsePayload { id })
+    }
+
     pub fn doctor(&self) -> Result<DaemonFacts> {
         self.ask_site(SiteRequest::Doctor)
     }
@@ -143,6 +168,10 @@ impl Client {
     /// Has something done whose answer says nothing new.
     pub fn send(&self, request: Request) -> Result<()> {
         self.ask::<IgnoredAny>(request).map(drop)
+    }
+
+    fn change<T: DeserializeOwned>(&self, ask: ChangeRequest) -> Result<T> {
+        self.ask_site(SiteRequest::Change { ask })
     }
 
     fn ask_site<T: DeserializeOwned>(&self, ask: SiteRequest) -> Result<T> {

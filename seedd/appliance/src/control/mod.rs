@@ -13,6 +13,9 @@ mod rotated;
 /// A session for a caller on this machine.
 mod session;
 
+/// The answers to new tokens.
+mod tokens;
+
 /// What is answered.
 pub mod answer;
 
@@ -23,7 +26,7 @@ mod wire;
 mod client;
 
 pub use client::Client;
-pub use request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
+pub use request::{ChangeRequest, EventQuery, NewApiToken, Request, RotateKeys, SetController, SiteRequest};
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,7 +1,10 @@
 //! What may be asked over the socket.
 
-use cluster_seed::ids::{Hostname, Mac};
+use cluster_seed::ids::{Digest, Hostname, Mac};
+use cluster_seed::join::token::TokenId;
+use cluster_seed::people::Permission;
 use serde::{Deserialize, Serialize};
+use site::tokens::Token;
 use zeroize::Zeroize as _;
 
 use super::answer::{ControllerKind, PowerAction, Privilege};
@@ -121,6 +124,41 @@ pub enum SiteRequest {
     Rehearsal {
         seconds: u64,
     },
+    /// Changes what only the command line of the seed changes.
+    Change {
+        ask: ChangeRequest,
+    },
+}
+
+/// What only the command line of the seed changes: it has no page and no operation of the JSON API.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "what", deny_unknown_fields)]
+pub enum ChangeRequest {
+    /// Makes an API token of any user. [`super::answer::ApiTokenMade`].
+    CreateApiToken(NewApiToken),
+    /// Makes a join token valid that is in an image for one node, once the image is complete. [`super::answer::Nothing`].
+    AddImageToken { id: TokenId, token: Box<Token> },
+    /// Makes the token of a remote scraper, in place of the one before. [`super::answer::MetricsTokenMade`].
+    CreateMetricsToken {
+        /// Validity in days.
+        days: u32,
+    },
+    /// [`super::answer::Nothing`], as does the next.
+    RevokeMetricsToken,
+    /// Puts a payload in use that was published.
+    UsePayload { id: Digest },
+}
+
+/// A wish for an API token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiToken {
+    pub user: String,
+    /// What it is for.
+    pub name: String,
+    pub scopes: Vec<Permission>,
+    /// Validity in days.
+    pub days: u32,
 }
 
 /// A controller's address and credentials. No `Debug`: it holds a secret.

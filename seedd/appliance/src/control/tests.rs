@@ -1,3 +1,5 @@
+use cluster_seed::people::Permission;
+
 use super::*;
 use crate::console::host::Place;
 use crate::console::view::Phase;
@@ -92,6 +94,7 @@ fn requests_and_answers_are_written_as_they_always_were() {
         privilege: None,
     };
     let query = EventQuery { after: Some(7), back: 1, limit: 2, mac: Some(mac), kinds: vec!["dhcp.".to_owned()] };
+    let new = NewApiToken { user: "bob".to_owned(), name: "backup".to_owned(), scopes: vec![Permission::Read], days: 9 };
     let act = |action| SiteRequest::Act { mac, action };
     let site = |ask| Request::Site { ask };
     let m = "52:54:00:ab:00:01";
@@ -115,6 +118,15 @@ fn requests_and_answers_are_written_as_they_always_were() {
         (
             site(act(answer::PowerAction::NextBootPxe)),
             format!(r#"{{"op":"site","ask":{{"what":"act","mac":"{m}","action":"nextBootPxe"}}}}"#),
+        ),
+        (
+            site(SiteRequest::Change { ask: ChangeRequest::CreateApiToken(new) }),
+            r#"{"op":"site","ask":{"what":"change","ask":{"what":"createApiToken","user":"bob","name":"backup","scopes":["read"],"days":9}}}"#
+                .to_owned(),
+        ),
+        (
+            site(SiteRequest::Change { ask: ChangeRequest::CreateMetricsToken { days: 9 } }),
+            r#"{"op":"site","ask":{"what":"change","ask":{"what":"createMetricsToken","days":9}}}"#.to_owned(),
         ),
         (site(SiteRequest::Rehearsal { seconds: 3 }), r#"{"op":"site","ask":{"what":"rehearsal","seconds":3}}"#.to_owned()),
     ] {

@@ -267,7 +267,7 @@ impl Build {
         let mut made = self.make(&foundry, &built, &progress)?;
         drop(progress);
         if let (Some(named), [output]) = (&mut named, &made.outputs[..]) {
-            named.keep(&store, output)?;
+            named.keep(&self.args, &store, output)?;
             named.warn(&site, &store)?;
         }
         made.node = named;

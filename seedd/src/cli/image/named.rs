@@ -4,22 +4,22 @@
 use anyhow::{Result, anyhow};
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::events::EventKind;
 use cluster_seed::foundry::Target;
 use cluster_seed::ids::Hostname;
 use cluster_seed::join::token::JoinToken;
 use cluster_seed::people::Approvals;
-use host::clock::{now, now_ms};
+use host::clock::now;
 use image::foundry::Output;
 use serde_json::{Value, json};
 use site::Site;
 use site::hint::Hint as _;
-use site::store::events::NewEvent;
-use site::store::{Store, StoreError};
-use site::tokens::{self, DiskRule, Grant, MAX_TOKENS, Token};
+use site::store::Store;
+use site::tokens::{DiskRule, Grant, Token};
 
 use super::what::What;
-use crate::cli::args::time_of;
+use crate::app::join_tokens;
+use crate::cli::args::SiteArgs;
+use crate::cli::running;
 use crate::cli::token::seconds;
 
 /// The actor in the event log.
@@ -93,25 +93,18 @@ impl ForNode {
 
 impl Named {
     /// Makes the token valid, once its image is complete; those of earlier images of the node end.
-    pub fn keep(&mut self, store: &Store, output: &Output) -> Result<()> {
-        let (id, image) = (self.secret.id, output.manifest.spec.name());
-        let text = format!("{}, in image {image}", self.text());
-        self.token.image = Some(image);
-        let earlier = store.write(|tx| {
-            let Some(earlier) = tokens::add_of_image(tx, id, &self.token, now())? else { return Ok(None) };
-            for old in &earlier {
-                let text = format!("join token {old} revoked: there is a newer image of {}", self.name);
-                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenRevoked, &text) })?;
-            }
-            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenCreated, &text) })?;
-            Ok::<_, StoreError>(Some(earlier))
-        })?;
-        if earlier.is_none() {
+    pub fn keep(&mut self, args: &SiteArgs, store: &Store, output: &Output) -> Result<()> {
+        let id = self.secret.id;
+        self.token.image = Some(output.manifest.spec.name());
+        let kept = match running::control(&args.dir) {
+            Some(daemon) => daemon.add_image_token(id, self.token.clone()).map(drop),
+            None => store.write(|tx| join_tokens::add_of_image(tx, ACTOR, id, &self.token)).map_err(anyhow::Error::from),
+        };
+        if kept.is_err() {
             // The token in it will never be valid.
             let _ = std::fs::remove_dir_all(&output.dir);
-            return Err(anyhow!("there are {MAX_TOKENS} join tokens already")).hint("revoke one: `seedd token revoke ID`");
         }
-        Ok(())
+        kept
     }
 
     /// Warns if the node exists: until it is revoked, no machine can become it; and if a second user has to agree.
@@ -133,11 +126,7 @@ impl Named {
     }
 
     pub fn text(&self) -> String {
-        let until = time_of(self.token.grant.expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
-        format!(
-            "join token {} created: node {}, role {}, one use, until {until}",
-            self.secret.id, self.name, self.token.grant.role
-        )
+        join_tokens::created_for_node(self.secret.id, &self.token.grant)
     }
 }
 

@@ -1,4 +1,5 @@
-//! `seedd user`: users of the web interface and the API. Needs write access to the data directory, and no session.
+//! `seedd user`: users of the web interface and the API. Needs write access to the data directory, and no session. A running daemon
+//! writes itself ([`running`]).
 
 mod token;
 mod words;
@@ -9,13 +10,15 @@ use clap::{Args, Subcommand};
 use cluster_seed::people::Rights;
 use serde_json::json;
 use web::api::SetUser;
+use zeroize::Zeroizing;
 
 use super::args::{DataDir, SiteArgs, say, time_of};
 use super::prompt::{ask_new_secret, passphrase_from};
+use super::running;
 use crate::app::auth::{check_password, check_user, hash_password};
 use crate::app::people;
 
-use words::{ACTOR, plain};
+use words::{ACTOR, plain, refused};
 
 #[derive(Subcommand)]
 pub enum Users {
@@ -116,14 +119,14 @@ impl Users {
     }
 }
 
-/// The hash of a new password.
-fn new_password(file: Option<&Utf8PathBuf>) -> Result<String> {
+/// A new password that is good enough.
+fn new_password(file: Option<&Utf8PathBuf>) -> Result<Zeroizing<String>> {
     let password = match file {
         Some(file) => passphrase_from(file)?,
         None => ask_new_secret("New password")?,
     };
     check_password(&password).map_err(plain)?;
-    hash_password(&password).map_err(plain)
+    Ok(password)
 }
 
 impl List {
@@ -145,8 +148,14 @@ impl Add {
     fn run(&self) -> Result<()> {
         check_user(&self.user).map_err(plain)?;
         let store = self.args.site().open_store()?;
-        let hash = new_password(self.password_file.as_ref())?;
-        store.write(|tx| people::add(tx, ACTOR, &self.user, &hash, self.rights)).map_err(plain)?;
+        let password = new_password(self.password_file.as_ref())?;
+        match running::daemon_of(&self.args)? {
+            Some(daemon) => running::add_user(&daemon, &self.user, &password, self.rights).map_err(refused)?,
+            None => {
+                let hash = hash_password(&password).map_err(plain)?;
+                store.write(|tx| people::add(tx, ACTOR, &self.user, &hash, self.rights)).map_err(plain)?;
+            }
+        }
         say(&format!("{}: added, rights {}", self.user, self.rights))
     }
 }
@@ -155,7 +164,13 @@ impl Set {
     fn run(&self) -> Result<()> {
         let disabled = (self.disable || self.enable).then_some(self.disable);
         let set = SetUser { rights: self.rights, disabled };
-        let user = self.args.site().open_store()?.write(|tx| people::set(tx, ACTOR, &self.user, &set)).map_err(plain)?;
+        let store = self.args.site().open_store()?;
+        store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
+        match running::daemon_of(&self.args)? {
+            Some(daemon) => running::set_user(&daemon, &self.user, &set).map_err(refused)?,
+            None => store.write(|tx| people::set(tx, ACTOR, &self.user, &set)).map(drop).map_err(plain)?,
+        }
+        let user = store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
         let disabled = if user.disabled.is_some() { ", disabled" } else { "" };
         say(&format!("{}: rights {}{disabled}", user.user, user.rights))
     }
@@ -165,15 +180,26 @@ impl Password {
     fn run(&self) -> Result<()> {
         let store = self.args.site().open_store()?;
         store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
-        let hash = new_password(self.password_file.as_ref())?;
-        store.write(|tx| people::set_password(tx, ACTOR, &self.user, &hash, None)).map_err(plain)?;
+        let password = new_password(self.password_file.as_ref())?;
+        match running::daemon_of(&self.args)? {
+            Some(daemon) => running::set_password(&daemon, &self.user, &password).map_err(refused)?,
+            None => {
+                let hash = hash_password(&password).map_err(plain)?;
+                store.write(|tx| people::set_password(tx, ACTOR, &self.user, &hash, None)).map_err(plain)?;
+            }
+        }
         say(&format!("{}: password reset; open sessions were ended", self.user))
     }
 }
 
 impl Remove {
     fn run(&self) -> Result<()> {
-        self.args.site().open_store()?.write(|tx| people::remove(tx, ACTOR, &self.user)).map_err(plain)?;
+        let store = self.args.site().open_store()?;
+        store.read(|tx| people::known(tx, &self.user)).map_err(plain)?;
+        match running::daemon_of(&self.args)? {
+            Some(daemon) => running::remove_user(&daemon, &self.user).map_err(refused)?,
+            None => store.write(|tx| people::remove(tx, ACTOR, &self.user)).map_err(plain)?,
+        }
         say(&format!("{}: removed", self.user))
     }
 }

@@ -1,15 +1,18 @@
 //! `seedd user token`: API tokens.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use appliance::control::NewApiToken;
+use appliance::control::answer::ApiTokenMade;
 use clap::{Args, Subcommand};
-use cluster_seed::people::{ApiTokenId, MAX_TOKEN_DAYS, Permission, TOKEN_DAYS};
+use cluster_seed::people::{ApiTokenId, MAX_TOKEN_DAYS, Permission, Permissions, TOKEN_DAYS};
 use host::clock::now;
 use serde_json::json;
 use web::api::NewToken;
 
-use super::words::{ACTOR, plain};
+use super::words::{ACTOR, plain, refused};
 use crate::app::people;
 use crate::cli::args::{SiteArgs, time_of};
+use crate::cli::running;
 
 #[derive(Subcommand)]
 pub enum ApiTokens {
@@ -70,16 +73,31 @@ impl ApiTokens {
 
 impl Create {
     fn run(&self) -> Result<()> {
+        let ApiTokenMade { id, token, user, expires } = match running::control(&self.args.dir) {
+            Some(daemon) => daemon.create_api_token(NewApiToken {
+                user: self.user.clone(),
+                name: self.name.clone(),
+                scopes: self.scopes.clone(),
+                days: self.days,
+            })?,
+            None => self.beside()?,
+        };
+        let until = time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
+        let scopes: Permissions = self.scopes.iter().copied().collect();
+        let said = format!("API token {id} of {user}, scopes {scopes}, until {until}");
+        let value = json!({ "id": id, "token": token, "user": user, "expires": expires });
+        self.args.show(&value, &format!("{token}\n{said}"))
+    }
+
+    /// Without a daemon.
+    fn beside(&self) -> Result<ApiTokenMade> {
         let new = NewToken { name: self.name.clone(), scopes: self.scopes.clone(), days: Some(self.days) };
         let made = self.args.site().open_store()?.write(|tx| {
             let user = people::known(tx, &self.user)?;
             people::create(tx, ACTOR, &user.user, user.rights.permissions(), &new)
         });
         let (token, text) = made.map_err(plain)?;
-        let until = time_of(token.expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
-        let said = format!("API token {} of {}, scopes {}, until {until}", token.id, token.user, token.scopes);
-        let value = json!({ "id": token.id, "token": *text, "user": token.user, "expires": token.expires });
-        self.args.show(&value, &format!("{}\n{said}", *text))
+        Ok(ApiTokenMade { id: token.id.to_string(), token: text.to_string(), user: token.user, expires: token.expires })
     }
 }
 
@@ -104,7 +122,16 @@ impl List {
 
 impl Revoke {
     fn run(&self) -> Result<()> {
-        let gone = self.args.site().open_store()?.write(|tx| people::revoke(tx, ACTOR, self.id, None)).map_err(plain)?;
+        let store = self.args.site().open_store()?;
+        let gone = match running::daemon(&self.args)? {
+            Some(daemon) => {
+                let all = store.read(|tx| tx.api_tokens(None))?;
+                let found = all.into_iter().find(|t| t.id == self.id).ok_or_else(|| anyhow!("no such API token"))?;
+                running::revoke_api_token(&daemon, self.id).map_err(refused)?;
+                found
+            }
+            None => store.write(|tx| people::revoke(tx, ACTOR, self.id, None)).map_err(plain)?,
+        };
         self.args.show(&json!({ "revoked": gone.id }), &format!("API token {} of {} revoked", gone.id, gone.user))
     }
 }
