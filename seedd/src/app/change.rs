@@ -15,7 +15,7 @@ use super::remote::{WHO, hinted};
 use super::{App, join_tokens, metrics, people};
 
 impl App {
-    pub(super) fn change(&self, ask: ChangeRequest) -> Result<Answer> {
+    pub(super) fn carry_out(&self, ask: ChangeRequest) -> Result<Answer> {
         Ok(match ask {
             ChangeRequest::CreateApiToken(NewApiToken { user, name, scopes, days }) => {
                 let new = NewToken { name, scopes, days: Some(days) };

@@ -90,7 +90,7 @@ impl App {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);
                 Answer::Nothing(Nothing {})
             }
-            SiteRequest::Change { ask } => self.change(ask)?,
+            SiteRequest::Change { ask } => self.carry_out(ask)?,
             SiteRequest::Doctor => Answer::Doctor(DaemonFacts {
                 iface: self.flight.iface().to_owned(),
                 listen: self.http,
