@@ -3,9 +3,7 @@
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::{ArgMatches, Args};
-use site::Site;
 
-use super::Verb;
 use super::args::DataDir;
 
 #[derive(Args)]
@@ -20,27 +18,8 @@ impl HandOver {
     }
 }
 
-/// The site that a verb may have written to.
-pub(super) fn site_of(verb: &Verb, line: &ArgMatches) -> Option<Site> {
-    match verb {
-        // They ask a daemon, only read, or have no site. An appliance's units prepare its state for the daemon themselves.
-        Verb::Appliance(_)
-        | Verb::Doctor(_)
-        | Verb::Fleet(_)
-        | Verb::HandOver(_)
-        | Verb::Man(_)
-        | Verb::Recorder(_)
-        | Verb::Reference(_)
-        | Verb::Seal(_)
-        | Verb::Status(_)
-        | Verb::Tail(_)
-        | Verb::Unseal(_) => None,
-        _ => data_of(line).map(|data| Site::new(&data)),
-    }
-}
-
-/// `--data` of the innermost command, which may come from the environment.
-fn data_of(line: &ArgMatches) -> Option<Utf8PathBuf> {
+/// The data directory of a command: `--data` of the innermost verb, or what stands for it.
+pub fn data_of(line: &ArgMatches) -> Option<Utf8PathBuf> {
     let mut here = line;
     loop {
         if let Ok(Some(data)) = here.try_get_one::<Utf8PathBuf>("data") {
@@ -55,7 +34,7 @@ mod tests {
     use clap::FromArgMatches as _;
 
     use super::*;
-    use crate::cli::{Cli, command};
+    use crate::cli::{Cli, command, site_of};
 
     fn data(words: &[&str]) -> Option<String> {
         let line = command().try_get_matches_from(["seedd"].iter().chain(words)).unwrap();

@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host::process;
+use site::Site;
 
 use crate::terminal;
 
@@ -211,7 +212,7 @@ Examples:
     /// Diagnose this seed, or boot simulated machines against it
     ///
     /// Checks the daemon, the netboot interface, ports, other DHCP servers, boot loaders, the snapshot, disk space, the
-    /// database and the clock. Each problem comes with what to do about it.
+    /// database, the clock and the programs that the seed starts. Each problem comes with what to do about it.
     #[command(after_long_help = "\
 Examples:
   seedd doctor
@@ -291,11 +292,21 @@ pub fn main() -> ExitCode {
     if let Err(error) = keep_private(&cli.verb) {
         return failed(&error);
     }
-    let site = hand_over::site_of(&cli.verb, &line);
+    let site = site_of(&cli.verb, &line);
     let result = run(cli.verb);
     // Also after a failure: what is done is kept.
     let given = site.map_or(Ok(0), |site| site.hand_over());
     result.and_then(|code| given.map(|_| code)).unwrap_or_else(|e| failed(&e))
+}
+
+/// The site that a verb may have written to. The others ask a daemon, only read, or have no site; the units of an appliance prepare
+/// its state for the daemon themselves.
+fn site_of(verb: &Verb, line: &clap::ArgMatches) -> Option<Site> {
+    match verb {
+        Verb::Appliance(_) | Verb::Doctor(_) | Verb::Fleet(_) | Verb::HandOver(_) | Verb::Man(_) | Verb::Recorder(_) => None,
+        Verb::Reference(_) | Verb::Seal(_) | Verb::Status(_) | Verb::Tail(_) | Verb::Unseal(_) => None,
+        _ => hand_over::data_of(line).map(|data| Site::new(&data)),
+    }
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
