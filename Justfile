@@ -65,7 +65,7 @@ deny:
 version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1`
 dist := "target/release-dist"
 
-# static programs, the Debian package of the seed and checksums, in target/release-dist
+# static programs, the Debian package of the seed with the agents, and checksums, in target/release-dist
 release:
     CARGO_PROFILE_AGENT_LTO=fat CARGO_PROFILE_AGENT_CODEGEN_UNITS=1 just agent
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release -p seedd --target {{target}}

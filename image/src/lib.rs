@@ -73,6 +73,7 @@ pub use netboot::installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_install
 /// What a node gets besides packages, for those who list or check it.
 pub use payload::assets as node_assets;
 pub use payload::platform as platform_files;
+pub use program::is_static;
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{ARM64_PACKAGES, BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};

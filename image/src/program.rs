@@ -1,5 +1,8 @@
 //! Executables that go into an image: read, and checked to run there.
 
+use std::fs::File;
+use std::io::Read as _;
+
 use camino::Utf8Path;
 use cluster_seed::arch::Arch;
 use host::files::read_limited;
@@ -10,6 +13,18 @@ const MAX_AGENT: u64 = 256 << 20;
 const MAX_SEEDD: u64 = 512 << 20;
 /// Type of the program header that names a dynamic linker (System V ABI, chapter 5).
 const PT_INTERP: u64 = 3;
+/// How an ELF64 file, little-endian, begins (System V ABI, chapter 4).
+const ELF64: &[u8] = b"\x7fELF\x02\x01";
+
+/// Bytes at the beginning of a program that contain its program headers: linkers put them behind the ELF header.
+const HEADERS: u64 = 64 << 10;
+
+/// Whether this is an executable without a dynamic linker, of any 64-bit architecture. False if it cannot be read.
+pub fn is_static(path: &Utf8Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEADERS).read_to_end(&mut head));
+    read.is_ok() && head.starts_with(ELF64) && !has_interpreter(&head)
+}
 
 /// Reads the agent, which must be a static executable for `arch`: the initramfs has no dynamic linker.
 pub(crate) fn read_agent(path: &Utf8Path, arch: Arch) -> Result<Vec<u8>, Error> {
@@ -27,8 +42,7 @@ pub(crate) fn read_seedd(path: &Utf8Path) -> Result<Vec<u8>, Error> {
 
 fn read(path: &Utf8Path, arch: Arch, limit: u64) -> Result<Vec<u8>, Error> {
     let bytes = read_limited(path, limit)?;
-    // ELF64, little-endian (System V ABI, chapter 4).
-    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&arch.elf_machine().to_le_bytes()[..]) {
+    if !bytes.starts_with(ELF64) || bytes.get(18..20) != Some(&arch.elf_machine().to_le_bytes()[..]) {
         return Err(Error::Content(format!("{path} is not an executable for {arch}")));
     }
     Ok(bytes)
@@ -75,6 +89,19 @@ mod tests {
         assert_eq!(judge(read_agent, &elf(1)), Ok(120));
         assert!(judge(read_agent, &elf(3)).unwrap_err().contains("dynamic linker"));
         assert!(judge(read_agent, &elf(1)[..40]).unwrap_err().contains("dynamic linker"), "headers cut off");
+    }
+
+    #[test]
+    fn a_static_program_is_told_from_a_dynamic_one_and_from_other_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("program");
+        assert!(!is_static(&path), "there is none");
+        for (bytes, expected) in [(&elf(1)[..], true), (&elf(3)[..], false), (&elf(1)[..40], false), (&b"#!/bin/sh\n"[..], false)]
+        {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(is_static(&path), expected, "{} bytes", bytes.len());
+        }
+        assert!(!is_static(Utf8Path::from_path(dir.path()).unwrap()), "a folder");
     }
 
     #[test]

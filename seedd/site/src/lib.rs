@@ -59,6 +59,9 @@ pub mod open;
 /// Creating a site.
 pub mod create;
 
+/// Files of root in a data directory of another user.
+mod owner;
+
 /// Locks on blobs: use and deletion.
 pub mod holding;
 

@@ -13,6 +13,7 @@ use super::args::SiteArgs;
 use crate::doctor::checks::{self, Subject, addresses};
 use crate::doctor::net::probe;
 use crate::doctor::open_files::open_files;
+use crate::doctor::programs::programs;
 use crate::doctor::rehearsal::{self, Outcome};
 use crate::doctor::{Check, Health, render, tool};
 
@@ -60,6 +61,7 @@ impl Doctor {
         found.push(checks::loaders(&subject));
         found.extend(checks::snapshot(&subject));
         found.extend([checks::disk(&subject), open_files(&subject), checks::database(&subject), checks::clock(&subject)]);
+        found.push(programs(&subject));
         let ok = found.iter().all(|c| c.health != Health::Bad);
         self.args.show(&serde_json::json!({ "ok": ok, "checks": found }), &render(&found))?;
         Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

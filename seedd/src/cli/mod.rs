@@ -16,6 +16,7 @@ mod doctor;
 mod drill;
 mod enrollment;
 mod fleet;
+mod hand_over;
 mod hints;
 pub(crate) mod image;
 mod import;
@@ -46,8 +47,9 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host::process;
+use site::Site;
 
 use crate::terminal;
 
@@ -210,7 +212,7 @@ Examples:
     /// Diagnose this seed, or boot simulated machines against it
     ///
     /// Checks the daemon, the netboot interface, ports, other DHCP servers, boot loaders, the snapshot, disk space, the
-    /// database and the clock. Each problem comes with what to do about it.
+    /// database, the clock and the programs that the seed starts. Each problem comes with what to do about it.
     #[command(after_long_help = "\
 Examples:
   seedd doctor
@@ -254,6 +256,11 @@ Exit status:
     Metrics(metrics::Metrics),
     /// Run the text console of an appliance: addresses, set-up code, settings, unsealing
     Console(console::Console),
+    /// Give the files of root in the data directory to its owner, the user that runs the seed
+    ///
+    /// Commands that root runs do this themselves when they end.
+    #[command(hide = true)]
+    HandOver(hand_over::HandOver),
     /// Write a man page per command
     #[command(after_long_help = "\
 Example:
@@ -277,14 +284,33 @@ pub fn main() -> ExitCode {
     if let Some(code) = fleet::answer_shell(command, std::env::args_os()) {
         return code;
     }
-    let cli = Cli::parse();
+    let line = command().get_matches();
+    let cli = Cli::from_arg_matches(&line).unwrap_or_else(|e| e.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     if let Err(error) = keep_private(&cli.verb) {
         return failed(&error);
     }
-    let result = match cli.verb {
+    let site = site_of(&cli.verb, &line);
+    let result = run(cli.verb);
+    // Also after a failure: what is done is kept.
+    let given = site.map_or(Ok(0), |site| site.hand_over());
+    result.and_then(|code| given.map(|_| code)).unwrap_or_else(|e| failed(&e))
+}
+
+/// The site that a verb may have written to. The others ask a daemon, only read, or have no site; the units of an appliance prepare
+/// its state for the daemon themselves.
+fn site_of(verb: &Verb, line: &clap::ArgMatches) -> Option<Site> {
+    match verb {
+        Verb::Appliance(_) | Verb::Doctor(_) | Verb::Fleet(_) | Verb::HandOver(_) | Verb::Man(_) | Verb::Recorder(_) => None,
+        Verb::Reference(_) | Verb::Seal(_) | Verb::Status(_) | Verb::Tail(_) | Verb::Unseal(_) => None,
+        _ => hand_over::data_of(line).map(|data| Site::new(&data)),
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let done = match verb {
         Verb::Init(v) => v.run(),
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
@@ -310,7 +336,7 @@ pub fn main() -> ExitCode {
         Verb::Support(v) => v.run(),
         Verb::Tail(v) => v.run(),
         Verb::Recorder(v) => v.run(),
-        Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
+        Verb::Doctor(v) => return v.run(),
         Verb::Fleet(v) => v.run(),
         Verb::Payload(v) => v.run(),
         Verb::Plan(v) => v.run(),
@@ -321,13 +347,11 @@ pub fn main() -> ExitCode {
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),
+        Verb::HandOver(v) => v.run(),
         Verb::Man(v) => v.run(command()),
         Verb::Reference(v) => v.run(command()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Secrets pass through nearly every verb. Those that build trees for other machines set the permissions in them and must

@@ -5,6 +5,7 @@ pub mod dhcp;
 pub mod holders;
 pub mod net;
 pub mod open_files;
+pub mod programs;
 pub mod rehearsal;
 pub mod tool;
 

@@ -23,6 +23,7 @@ mod epoch;
 mod fleet;
 mod fleet_ssh;
 mod flight;
+mod handed;
 mod hints;
 mod hole_16;
 mod holes;

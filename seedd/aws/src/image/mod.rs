@@ -58,7 +58,8 @@ pub fn make_ami(client: &Client, options: &AmiOptions, progress: &dyn Progress) 
     Ok(image)
 }
 
-/// Registers a snapshot as an image: UEFI preferred, ENA, a TPM 2.0, IMDSv2 only, a gp3 root volume that ends with its instance.
+/// Registers a snapshot as an image: the boot mode of the options, ENA, a TPM 2.0 unless that mode is BIOS, IMDSv2 only, a gp3 root
+/// volume that ends with its instance.
 ///
 /// # Errors
 /// [`AwsError::NameTaken`] if the name belongs to an image with other contents; errors of AWS.
@@ -98,7 +99,7 @@ fn registration(options: &AmiOptions, scan: &Scan, name: &str, snapshot: &str) -
         .set("EnaSupport", "true")
         .set("ImdsSupport", "v2.0")
         // Without UEFI there is none, and AWS refuses the request.
-        .maybe("TpmSupport", (mode != options::BootMode::LegacyBios).then_some("v2.0"))
+        .maybe("TpmSupport", mode.has_tpm().then_some("v2.0"))
         .set("RootDeviceName", ROOT_DEVICE)
         .set("BlockDeviceMapping.1.DeviceName", ROOT_DEVICE)
         .set("BlockDeviceMapping.1.Ebs.SnapshotId", snapshot)
@@ -144,6 +145,8 @@ pub fn plan_ami(target: &Target, options: &AmiOptions, progress: &dyn Progress) 
     let done = state.as_ref().map_or(0, |s| (0..).zip(&scan.blocks).filter(|(p, _)| s.is_done(*p)).count());
     let resumes = state.and_then(|s| s.snapshot);
     let left = (scan.blocks() - done) as u64;
+    let mode = options.boot_mode();
+    let tpm = if mode.has_tpm() { ", TPM 2.0" } else { "" };
     let mut calls = vec![
         Planned::new("ec2:DescribeImages", 2, "find the image by its name; wait until it is available"),
         Planned::new("ec2:DescribeSnapshots", 2, "find the snapshot; wait until it is completed"),
@@ -151,7 +154,7 @@ pub fn plan_ami(target: &Target, options: &AmiOptions, progress: &dyn Progress) 
         Planned::new("ebs:PutSnapshotBlock", left, "512 KiB each"),
         Planned::new("ebs:CompleteSnapshot", 1, "with the checksum of all blocks"),
         Planned::new("ec2:CreateTags", 1, "mark the snapshot as complete"),
-        Planned::new("ec2:RegisterImage", 1, format!("{}, ENA, TPM 2.0, IMDSv2", options.boot_mode().as_str())),
+        Planned::new("ec2:RegisterImage", 1, format!("{}, ENA{tpm}, IMDSv2", mode.as_str())),
     ];
     calls.retain(|c| c.times > 0);
     Ok(AmiPlan {

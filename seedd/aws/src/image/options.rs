@@ -55,6 +55,7 @@ pub enum BootMode {
     UefiPreferred,
     /// UEFI only, so that every instance has the TPM.
     Uefi,
+    /// BIOS only, and no TPM.
     LegacyBios,
 }
 
@@ -65,6 +66,11 @@ impl BootMode {
             BootMode::Uefi => "uefi",
             BootMode::LegacyBios => "legacy-bios",
         }
+    }
+
+    /// Whether instances can have the TPM, which AWS has only with UEFI.
+    pub(crate) fn has_tpm(self) -> bool {
+        self != BootMode::LegacyBios
     }
 }
 

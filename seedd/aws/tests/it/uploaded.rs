@@ -1,6 +1,6 @@
 //! An image is uploaded once, found afterwards, and what is sent is what the plan said.
 
-use aws::{AwsError, FaultKind, make_ami, plan_ami, scan, upload};
+use aws::{AwsError, BootMode, FaultKind, make_ami, plan_ami, scan, upload};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 
@@ -72,6 +72,26 @@ fn an_image_is_uploaded_registered_and_found_again() {
     let third = make_ami(&client(&aws.url()), &options, &Quiet).unwrap();
     assert_eq!((&third.snapshot_id, third.blocks_sent, third.existing), (&made.snapshot_id, 0, false));
     assert_eq!((aws.count("PutSnapshotBlock"), aws.count("StartSnapshot")), (sent, 1));
+}
+
+#[test]
+fn an_image_is_registered_with_the_boot_mode_that_was_chosen_and_a_tpm_only_with_uefi() {
+    for (mode, name, tpm) in [
+        (BootMode::UefiPreferred, "uefi-preferred", Some("v2.0")),
+        (BootMode::Uefi, "uefi", Some("v2.0")),
+        (BootMode::LegacyBios, "legacy-bios", None),
+    ] {
+        let (bench, aws) = (Bench::new(1, |_| true), cloud::start());
+        let mut options = bench.options();
+        options.boot_mode = mode;
+        let plan = plan_ami(&target(&aws.url()), &options, &Quiet).unwrap();
+        let told = &plan.calls.iter().find(|c| c.call == "ec2:RegisterImage").unwrap().what;
+        assert_eq!((told.starts_with(&format!("{name},")), told.contains("TPM")), (true, tpm.is_some()), "{told}");
+        let made = make_ami(&client(&aws.url()), &options, &Quiet).unwrap();
+        let cloud = aws.cloud();
+        let form = &cloud.images[&made.image_id].form;
+        assert_eq!((form["BootMode"].as_str(), form.get("TpmSupport").map(String::as_str)), (name, tpm));
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
 use aws::{
-    AmiOptions, AmiOutcome, AmiPlan, AwsError, Client, Credentials, Limits, RunOptions, RunOutcome, RunPlan, make_ami, plan_ami,
-    plan_run, run,
+    AmiOptions, AmiOutcome, AmiPlan, AwsError, BootMode, Client, Credentials, Limits, RunOptions, RunOutcome, RunPlan, make_ami,
+    plan_ami, plan_run, run,
 };
 use camino::Utf8PathBuf;
 use clap::Args;
@@ -22,6 +22,28 @@ const UPLOADS: &str = "outputs/uploads";
 
 /// Type of the instances unless another is given.
 const INSTANCE_TYPE: &str = "t3.small";
+
+/// How instances of an image boot.
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Boot {
+    /// With UEFI where the instance type has it, else with BIOS
+    #[default]
+    UefiPreferred,
+    /// With UEFI only, so that every instance has a TPM
+    Uefi,
+    /// With BIOS only; no instance has a TPM
+    LegacyBios,
+}
+
+impl Boot {
+    fn mode(self) -> BootMode {
+        match self {
+            Boot::UefiPreferred => BootMode::UefiPreferred,
+            Boot::Uefi => BootMode::Uefi,
+            Boot::LegacyBios => BootMode::LegacyBios,
+        }
+    }
+}
 
 // Settings of the targets aws-ami and aws-run.
 #[derive(Args, Clone)]
@@ -42,6 +64,9 @@ pub struct Aws {
     /// Tag of what is created, KEY=VALUE; can be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
     aws_tag: Vec<(String, String)>,
+    /// Boot mode of the image
+    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
+    aws_boot_mode: Boot,
     /// With aws-run: type of the instances
     #[arg(long, value_name = "TYPE", default_value = INSTANCE_TYPE)]
     aws_instance_type: String,
@@ -113,6 +138,7 @@ impl Aws {
             || texts.into_iter().any(Option::is_some)
             || self.aws_ca.is_some()
             || !(self.aws_tag.is_empty() && self.aws_security_group.is_empty())
+            || self.aws_boot_mode != Boot::default()
             || self.aws_count != 1
             || self.aws_instance_type != INSTANCE_TYPE
     }
@@ -145,8 +171,9 @@ impl Aws {
     pub fn deploy(&self, cloud: Cloud, site: &Site, output: &Output, progress: &Terminal) -> Result<Done> {
         let target = self.target()?;
         let spec = &output.manifest.spec;
-        let name = format!("kubedos-{}", spec.name());
+        let name = self.image_name(&spec.name());
         let mut ami = AmiOptions::new(output.primary(), &name, site.join(UPLOADS));
+        ami.boot_mode = self.aws_boot_mode.mode();
         ami.description = format!("Kubedos site {}, role {}", spec.site, spec.role.as_deref().unwrap_or("any"));
         ami.tags = self.tags(&spec.site);
         if self.dry_run {
@@ -161,6 +188,14 @@ impl Aws {
         let options = self.instances(&image.image_id, &name, &spec.site);
         let instances = (cloud == Cloud::Run).then(|| run(&client, &options, progress)).transpose().map_err(failed)?;
         Ok(Done { image: Some(image), instances, plan: None, instances_plan: None })
+    }
+
+    /// An image is found again by its name and content, and its boot mode cannot be changed.
+    fn image_name(&self, output: &str) -> String {
+        match self.aws_boot_mode {
+            Boot::UefiPreferred => format!("kubedos-{output}"),
+            other => format!("kubedos-{output}-{}", other.mode().as_str()),
+        }
     }
 
     fn tags(&self, site: &str) -> std::collections::BTreeMap<String, String> {
@@ -202,12 +237,28 @@ mod tests {
             &["--aws-endpoint", "http://127.0.0.1:1"],
             &["--aws-ca", "f"],
             &["--aws-tag", "a=b"],
+            &["--aws-boot-mode", "uefi"],
             &["--aws-instance-type", "t3.large"],
             &["--aws-count", "2"],
             &["--aws-subnet", "s"],
             &["--aws-security-group", "g"],
         ] {
             assert!(given(words), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_of_another_boot_mode_has_another_name_so_that_it_is_not_taken_for_the_first() {
+        let aws = |words: &[&str]| Line::parse_from(["x"].iter().chain(words)).aws;
+        for (given, mode, name) in [
+            (None, BootMode::UefiPreferred, "kubedos-o"),
+            (Some("uefi-preferred"), BootMode::UefiPreferred, "kubedos-o"),
+            (Some("uefi"), BootMode::Uefi, "kubedos-o-uefi"),
+            (Some("legacy-bios"), BootMode::LegacyBios, "kubedos-o-legacy-bios"),
+        ] {
+            let words: Vec<&str> = given.into_iter().flat_map(|given| ["--aws-boot-mode", given]).collect();
+            let aws = aws(&words);
+            assert_eq!((aws.aws_boot_mode.mode(), aws.image_name("o").as_str()), (mode, name));
         }
     }
 }

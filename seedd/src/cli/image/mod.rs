@@ -1,5 +1,7 @@
 //! `seedd image`
 
+mod agents;
+
 mod bundle;
 
 mod what;
@@ -33,6 +35,8 @@ use site::{payloads, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
+use agents::find_arm64_agent;
+pub use agents::{find_agent, find_flow};
 use media::{Enroll, Medium, Seed};
 use named::Named;
 use output::Foundry;
@@ -146,52 +150,6 @@ impl Image {
             Image::Sbom(v) => v.run(),
         }
     }
-}
-
-/// Where `cargo` and the package put the agent, relative to this program's folder.
-const AGENT_PLACES: &[&str] =
-    &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
-
-const ARM64_AGENT_PLACES: &[&str] =
-    &["kubedos-node-arm64.static", "../aarch64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node-arm64"];
-
-pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
-    find_program(given, AGENT_PLACES)?
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
-        .hint("build it with `just agent`, or use --agent")
-}
-
-/// The agent for arm64, which only a site with such nodes needs.
-fn find_arm64_agent(given: Option<&Utf8PathBuf>, arches: &[Arch]) -> Result<Option<Utf8PathBuf>> {
-    if !arches.contains(&Arch::Arm64) {
-        return Ok(None);
-    }
-    find_program(given, ARM64_AGENT_PLACES)?
-        .ok_or_else(|| anyhow!("the static agent kubedos-node for arm64 was not found next to this program"))
-        .hint("build it with `just agent-arm64`, use --arm64-agent, or remove arm64 from spec.architectures in cluster.yaml")
-        .map(Some)
-}
-
-const FLOW_PLACES: &[&str] =
-    &["kubedos-flow.static", "../x86_64-unknown-linux-gnu/agent/kubedos-flow", "../lib/kubedos/kubedos-flow"];
-
-/// The flow agent, which only a payload with the play `flow` needs.
-pub fn find_flow(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
-    find_program(given, FLOW_PLACES)?
-        .ok_or_else(|| anyhow!("the static program kubedos-flow of the play flow was not found next to this program"))
-        .hint("build it with `just agent`, use --flow, or remove the play from cluster.yaml")
-}
-
-/// The program that was given, or the first of these places below this program's folder that has one.
-fn find_program(given: Option<&Utf8PathBuf>, places: &[&str]) -> Result<Option<Utf8PathBuf>> {
-    if let Some(path) = given {
-        anyhow::ensure!(path.is_file(), "no agent at {path}");
-        return Ok(Some(path.clone()));
-    }
-    let own = std::env::current_exe().context("finding the path of this program")?;
-    let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
-    let folder = own.parent().unwrap_or(camino::Utf8Path::new("."));
-    Ok(places.iter().map(|p| folder.join(p)).find(|p| p.is_file()))
 }
 
 impl Build {

@@ -22,6 +22,7 @@ use super::super::args::{SiteArgs, show};
 use super::super::sbom;
 use super::bundle;
 use super::named::Named;
+use super::what::What;
 use crate::kernel_line::{default_seed, parameters};
 use crate::terminal::{Terminal, amount, watch_signals};
 
@@ -170,6 +171,12 @@ pub fn text(output: &Output) -> String {
     format!("{} {}{role}  {}, {size}{cached}{secret}", spec.target, output.manifest.id.short(), output.primary())
 }
 
+/// Below the list of targets.
+const NOTES: &str = "
+All run as root and need the passphrase and a snapshot (`seedd darksite build`).
+The address of the seed is that in cluster.yaml, or --seed.
+The region of AWS is --aws-region or AWS_REGION, the access key that of the environment or of a profile (--aws-profile).";
+
 #[derive(Args)]
 pub struct Targets {
     /// Output JSON
@@ -180,18 +187,23 @@ pub struct Targets {
 impl Targets {
     pub fn run(&self) -> Result<()> {
         let mut text = String::new();
-        for target in Target::ALL {
-            let also = target.aliases().iter().map(|a| format!(", {a}")).collect::<String>();
-            writeln!(text, "{:<18} {}", target.name(), target.summary())?;
-            if !also.is_empty() {
-                writeln!(text, "{:<18}   also named {}", "", also.trim_start_matches(", "))?;
+        for what in What::all() {
+            writeln!(text, "{:<18} {}", what.name(), what.summary())?;
+            for (title, list) in [("also named", what.aliases()), ("needs", what.needs())] {
+                if !list.is_empty() {
+                    writeln!(text, "{:<18}   {title}: {}", "", list.join(", "))?;
+                }
             }
         }
-        let rows: Vec<Value> = Target::ALL
-            .iter()
-            .map(|t| json!({"name": t, "aliases": t.aliases(), "summary": t.summary(), "role": t.of_role()}))
+        let rows: Vec<Value> = What::all()
+            .map(|what| {
+                json!({
+                    "name": what.name(), "aliases": what.aliases(), "summary": what.summary(), "role": what.of_role(),
+                    "needs": what.needs(),
+                })
+            })
             .collect();
-        show(self.json, &rows, text.trim_end())
+        show(self.json, &rows, &format!("{text}{NOTES}"))
     }
 }
 

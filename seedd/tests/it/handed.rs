@@ -1,0 +1,77 @@
+//! What root makes in a data directory that belongs to the user of the seed.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::process::Command;
+
+use camino::Utf8Path;
+
+use crate::support::sites::{A, temp};
+
+/// An ordinary user without a name.
+const NOBODY: u32 = 65_534;
+
+fn seedd(data: &Utf8Path, words: &[&str]) -> (bool, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_seedd")).args(words).args(["--data", data.as_str()]).output().unwrap();
+    (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+fn owner(path: &Utf8Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().uid()
+}
+
+/// Files and folders of root below a folder.
+fn of_root(dir: &Utf8Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in dir.read_dir_utf8().unwrap().map(Result::unwrap) {
+        if owner(entry.path()) == 0 {
+            found.push(entry.path().to_string());
+        }
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(of_root(entry.path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_root_makes_in_the_directory_of_another_user_belongs_to_that_user_after_each_command() {
+    if !nix::unistd::geteuid().is_root() {
+        return kubedos_skip::skip("root", "gives files to another user");
+    }
+    let temp = temp();
+    let (data, secret, outside) = (temp.path.join("site"), temp.path.join("passphrase"), temp.path.join("outside"));
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::write(&secret, A).unwrap();
+    fs::write(&outside, "of root").unwrap();
+
+    let (ok, said) = seedd(&data, &["init", "--passphrase-file", secret.as_str()]);
+    assert!(ok, "{said}");
+    assert_eq!(of_root(&data), Vec::<String>::new());
+    assert!(data.join("seed.db").exists() && owner(&data.join("keys")) == NOBODY);
+
+    // A command that fails has written too, and links are given without what they point to.
+    fs::create_dir_all(data.join("blobs/sha256/ab")).unwrap();
+    fs::write(data.join("blobs/sha256/ab/part"), "x").unwrap();
+    symlink(&outside, data.join("link")).unwrap();
+    let (ok, said) = seedd(&data, &["payload", "use", &"0".repeat(64)]);
+    assert!(!ok, "{said}");
+    assert_eq!(of_root(&data), Vec::<String>::new());
+    assert_eq!((owner(&data.join("link")), owner(&outside)), (NOBODY, 0));
+
+    // The owners in a root file system become part of an image, perhaps of one that is being built now.
+    let (tools, building) = (data.join("cache/toolroot-0-0/usr"), data.join("tmp/artifact-x/root"));
+    fs::create_dir_all(&tools).unwrap();
+    fs::create_dir_all(&building).unwrap();
+    fs::write(data.join("tmp/importing.lock"), "").unwrap();
+    let (ok, said) = seedd(&data, &["hand-over"]);
+    assert!(ok, "{said}");
+    assert_eq!((owner(&tools), owner(&building), owner(&data.join("tmp/importing.lock"))), (0, 0, NOBODY));
+
+    // Nobody else is to run the seed of a directory that belongs to root.
+    chown(&data, Some(0), Some(0)).unwrap();
+    fs::write(data.join("of-root"), "").unwrap();
+    assert!(seedd(&data, &["hand-over"]).0);
+    assert_eq!(owner(&data.join("of-root")), 0);
+}
