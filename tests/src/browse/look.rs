@@ -1,4 +1,4 @@
-//! Every page of the seed in both themes: what axe finds, whether it fits a phone, and a picture.
+//! Every page of the seed in both themes and both languages: what axe finds, whether it fits a phone, and a picture.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,21 @@ const TAGS: [&str; 5] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 const DESK: (u32, u32) = (1280, 900);
 /// CSS pixels of a narrow telephone.
 const PHONE: (u32, u32) = (390, 844);
+
+/// One way in which a page is shown.
+#[derive(Clone, Copy)]
+struct Look {
+    language: &'static str,
+    dark: bool,
+    /// Of the name of its picture.
+    suffix: &'static str,
+}
+
+const LOOKS: [Look; 3] = [
+    Look { language: "en", dark: false, suffix: "" },
+    Look { language: "en", dark: true, suffix: "-dark" },
+    Look { language: "de", dark: false, suffix: "-de" },
+];
 
 /// The path of axe's program, where it was fetched.
 pub fn axe() -> Option<PathBuf> {
@@ -77,28 +92,15 @@ pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>
     for path in &pages {
         stop::check()?;
         say::progress(path);
-        for dark in [false, true] {
-            hands.browser.dark(dark)?;
-            hands.open(path)?;
-            if let Some(axe) = &axe {
-                wrong.extend(violations(hands.browser, axe)?.into_iter().map(|v| format!("{path}{}: {v}", theme(dark))));
-            }
-            if let Some(folder) = &folder {
-                let name = format!("{}{}.png", file_name(path), if dark { "-dark" } else { "" });
-                hands.browser.whole_picture(&folder.join(name))?;
-            }
+        for look in LOOKS {
+            let looked = look_at(hands, path, look, axe.as_deref(), folder.as_deref())?;
+            wrong.extend(looked.into_iter().map(|what| format!("{path}{}: {what}", look.suffix)));
         }
-        hands.browser.dark(false)?;
-        hands.browser.size(PHONE)?;
-        hands.open(path)?;
-        let wide = hands.browser.script("return document.documentElement.scrollWidth - window.innerWidth", json!([]))?;
-        if wide.as_i64().is_none_or(|pixels| pixels > 0) {
-            wrong.push(format!("{path}: {wide} pixels wider than a telephone"));
-        }
-        hands.browser.size(DESK)?;
     }
+    hands.browser.dark(false)?;
+    speak(hands.browser, LOOKS[0].language)?;
     say::line(&format!(
-        "{} pages were opened in both themes{}",
+        "{} pages were opened in both themes and both languages{}",
         pages.len(),
         if axe.is_some() { " and checked by axe" } else { "" }
     ));
@@ -106,8 +108,33 @@ pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>
     Ok(())
 }
 
-fn theme(dark: bool) -> &'static str {
-    if dark { " (dark)" } else { "" }
+/// What is wrong with a page; a picture of it goes into the folder.
+fn look_at(hands: &Hands<'_>, path: &str, look: Look, axe: Option<&str>, folder: Option<&Path>) -> Result<Vec<String>> {
+    let browser = hands.browser;
+    browser.dark(look.dark)?;
+    speak(browser, look.language)?;
+    hands.open(path)?;
+    let mut wrong = axe.map_or(Ok(Vec::new()), |axe| violations(browser, axe))?;
+    if let Some(folder) = folder {
+        browser.whole_picture(&folder.join(format!("{}{}.png", file_name(path), look.suffix)))?;
+    }
+    if look.dark {
+        return Ok(wrong);
+    }
+    browser.size(PHONE)?;
+    hands.open(path)?;
+    let wide = browser.script("return document.documentElement.scrollWidth - window.innerWidth", json!([]))?;
+    if wide.as_i64().is_none_or(|pixels| pixels > 0) {
+        wrong.push(format!("{wide} pixels wider than a telephone"));
+    }
+    browser.size(DESK)?;
+    Ok(wrong)
+}
+
+/// Chooses the language as the page *Appearance and language* does.
+fn speak(browser: &Browser, language: &str) -> Result<()> {
+    let choose = "document.cookie = 'kubedos_language=' + arguments[0] + '; path=/; secure; samesite=lax'";
+    browser.script(choose, json!([language])).map(drop)
 }
 
 fn violations(browser: &Browser, axe: &str) -> Result<Vec<String>> {

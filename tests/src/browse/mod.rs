@@ -1,5 +1,5 @@
 //! The pages of a real seed in a real Chromium, with simulated machines and no virtual one: first set-up, passkeys, approvals by code,
-//! many by keyboard alone, a plan, a revocation, the settings, the audit log; and every page in both themes.
+//! many by keyboard alone, a plan, a revocation, the settings, the audit log; and every page in both themes and languages.
 
 mod bench;
 mod hands;
@@ -39,7 +39,7 @@ const CASES: [Case; 10] = [
     ("a stolen node is revoked by typing its name", work::revoke),
     ("cluster.yaml is edited: what changes is shown, and applied after a yes", work::settings),
     ("the audit log is exported", work::audit),
-    ("every page in both themes, checked by axe, and on a telephone", |b| {
+    ("every page in both themes and both languages, checked by axe, and on a telephone", |b| {
         look::at_every_page(&b.hands, &b.fleet.client, b.pictures)
     }),
 ];
