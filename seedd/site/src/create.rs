@@ -1,7 +1,7 @@
 //! Creating a site: everything is written to a temporary directory and renamed at the end, so a site is never incomplete.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -63,7 +63,11 @@ fn publish(place: &Site, site: &Site) -> Result<()> {
     // There may be hundreds of links and folders; one call syncs all of them.
     nix::unistd::syncfs(&dir).context("writing the new site to the disk")?;
     if let Ok(meta) = fs::metadata(&site.data) {
-        // If the target is an existing empty directory, what its owner may do is kept.
+        // If the target is an existing empty directory, its owner and what it may do are kept. Others than root cannot give a directory.
+        if nix::unistd::geteuid().is_root() {
+            let (user, group) = (Some(meta.uid()), Some(meta.gid()));
+            chown(&place.data, user, group).with_context(|| format!("giving {} its owner", place.data))?;
+        }
         let mode = fs::Permissions::from_mode(meta.permissions().mode() & 0o7700);
         fs::set_permissions(&place.data, mode).with_context(|| format!("protecting {}", place.data))?;
     }

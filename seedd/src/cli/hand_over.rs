@@ -33,7 +33,6 @@ pub fn data_of(line: &ArgMatches) -> Option<Utf8PathBuf> {
 mod tests {
     use clap::FromArgMatches as _;
 
-    use super::*;
     use crate::cli::{Cli, command, site_of};
 
     fn data(words: &[&str]) -> Option<String> {

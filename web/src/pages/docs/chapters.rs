@@ -45,6 +45,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "adr/0036-the-command-line-speaks-the-json-api",
     "adr/0037-a-second-key-that-is-kept-off-the-seed",
     "adr/0038-nodes-replace-their-own-keys",
+    "adr/0039-ipv6-addresses-follow-from-ipv4-ones",
     "ansible",
     "api",
     "architecture",
