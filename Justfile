@@ -144,7 +144,7 @@ bench-disk raw folder="target" *args:
     cargo build --release -p formats --example convert
     target/release/examples/convert bench {{raw}} {{folder}} {{args}}
 
-# the pictures the README uses
+# the pictures of the README and of the pages (docs/img)
 screenshots: build
     {{lab}} test --only journey --pictures docs/img
     {{lab}} test --only browse --pictures docs/img

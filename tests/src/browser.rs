@@ -180,12 +180,6 @@ impl Browser {
     pub fn picture(&self, file: &Path) -> Result<()> {
         write_picture(&self.get("/screenshot")?, file)
     }
-
-    /// Writes a PNG of the whole page, at its full height.
-    pub fn whole_picture(&self, file: &Path) -> Result<()> {
-        let reply = self.command("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))?;
-        write_picture(&reply["data"], file)
-    }
 }
 
 impl Drop for Browser {

@@ -184,7 +184,8 @@ impl App {
         if self.site.replace_cluster_text(text).map_err(for_page)? {
             let count = |change| check.diff.iter().filter(|l| l.change == change).count();
             let (added, removed) = (count(DiffChange::Added), count(DiffChange::Removed));
-            let text = format!("cluster.yaml was changed: {added} lines added, {removed} removed");
+            let s = if added == 1 { "" } else { "s" };
+            let text = format!("cluster.yaml was changed: {added} line{s} added, {removed} removed");
             self.write(|tx| {
                 let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::SettingsApplied, &text) };
                 Ok(tx.event(now_ms(), &event)?)

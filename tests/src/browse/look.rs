@@ -18,6 +18,8 @@ use crate::stop;
 const START: [&str; 5] = ["/", "/machines", "/machines/approve", "/login", "/unseal"];
 /// Most kinds of pages.
 const MAX_PAGES: usize = 120;
+/// Pages with a picture of every look, not only of the first.
+const ALL_LOOKS: [&str; 2] = ["/", "/machines"];
 /// WCAG 2.2 AA and what it is built on.
 const TAGS: [&str; 5] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const DESK: (u32, u32) = (1280, 900);
@@ -45,8 +47,8 @@ pub fn axe() -> Option<PathBuf> {
     std::env::var_os("KUBEDOS_AXE").map(PathBuf::from).into_iter().chain([fetched]).find(|p| p.is_file())
 }
 
-/// The pages that links lead to, one of each kind.
-fn pages(client: &Client) -> Result<Vec<String>> {
+/// The pages that links lead to, one of each kind, with the kind.
+fn pages(client: &Client) -> Result<BTreeMap<String, String>> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut next: VecDeque<String> = START.iter().map(|s| (*s).to_owned()).collect();
     while let Some(path) = next.pop_front() {
@@ -66,13 +68,17 @@ fn pages(client: &Client) -> Result<Vec<String>> {
         }
     }
     ensure!(seen.len() > 15, "only these pages were found: {:?}", seen.values());
-    Ok(seen.into_values().collect())
+    Ok(seen)
 }
 
-/// `docs/img/pages/machines-7.png` for `/machines/7`.
-fn file_name(path: &str) -> String {
-    let word: String = path.trim_matches('/').chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    if word.is_empty() { "home".to_owned() } else { word }
+/// `machines-id` for the kind `/machines/{id}?`; none for what a search or a further page of a list shows.
+fn file_name(kind: &str) -> Option<String> {
+    let (path, query) = kind.split_once('?').unwrap_or((kind, ""));
+    if !query.is_empty() {
+        return None;
+    }
+    let words: Vec<&str> = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    Some(if words.is_empty() { "home".to_owned() } else { words.join("-") })
 }
 
 /// Looks at every page; an error names what is wrong on all of them.
@@ -89,11 +95,13 @@ pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>
     }
     let pages = pages(client)?;
     let mut wrong = Vec::new();
-    for path in &pages {
+    for (kind, path) in &pages {
         stop::check()?;
         say::progress(path);
         for look in LOOKS {
-            let looked = look_at(hands, path, look, axe.as_deref(), folder.as_deref())?;
+            let named = file_name(kind).filter(|_| look.suffix.is_empty() || ALL_LOOKS.contains(&path.as_str()));
+            let picture = folder.as_ref().zip(named).map(|(f, name)| f.join(format!("{name}{}.png", look.suffix)));
+            let looked = look_at(hands, path, look, axe.as_deref(), picture.as_deref())?;
             wrong.extend(looked.into_iter().map(|what| format!("{path}{}: {what}", look.suffix)));
         }
     }
@@ -108,15 +116,15 @@ pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>
     Ok(())
 }
 
-/// What is wrong with a page; a picture of it goes into the folder.
-fn look_at(hands: &Hands<'_>, path: &str, look: Look, axe: Option<&str>, folder: Option<&Path>) -> Result<Vec<String>> {
+/// What is wrong with a page; a picture of it, as far as the window shows it, goes into the file.
+fn look_at(hands: &Hands<'_>, path: &str, look: Look, axe: Option<&str>, picture: Option<&Path>) -> Result<Vec<String>> {
     let browser = hands.browser;
     browser.dark(look.dark)?;
     speak(browser, look.language)?;
     hands.open(path)?;
     let mut wrong = axe.map_or(Ok(Vec::new()), |axe| violations(browser, axe))?;
-    if let Some(folder) = folder {
-        browser.whole_picture(&folder.join(format!("{}{}.png", file_name(path), look.suffix)))?;
+    if let Some(picture) = picture {
+        browser.picture(picture)?;
     }
     if look.dark {
         return Ok(wrong);
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn pictures_are_named_after_their_pages() {
-        let names = ["/", "/machines/7", "/audit?before=3"].map(file_name);
-        assert_eq!(names, ["home", "machines-7", "audit-before-3"]);
+        let names = ["/?", "/machines/{id}/power?", "/docs/chapter", "/audit?before"].map(file_name);
+        assert_eq!(names.map(Option::unwrap_or_default), ["home", "machines-id-power", "docs-chapter", ""]);
     }
 }
