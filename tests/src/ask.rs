@@ -40,7 +40,7 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut(&mut String) -
     waited.map_err(|error| anyhow!("{error:#}; seen last: {}", seen.trim()))
 }
 
-/// A node, and how it is entered.
+/// A node, and how to log in to it.
 pub struct Node<'a> {
     pub name: &'a str,
     planes: BTreeMap<String, String>,

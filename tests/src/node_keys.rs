@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const LOG: &str = "/run/kubedos-lab-ping";
 /// Answers that may be lost while both nodes change over, at five a second: a node reports a list before it acts on it, and the others may
 /// drop its old key in that time. Emulated, each step takes seconds.
-const MAX_LOST: u64 = 150;
+const MAX_LOST: u64 = 100;
 
 type Keys = BTreeMap<String, String>;
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::auth::find;
 use crate::call::App;
 use crate::error::Failure;
-use crate::limits::{BODY_TIME, MAX_COUNTERSIGN};
+use crate::limits::{BODY_TIME, MAX_COUNTERSIGN, MAX_FORM, MAX_PLAN, MAX_SETTINGS};
 use crate::replay::{Kept, Known, MAX_ANSWER};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -45,6 +45,16 @@ pub(crate) async fn once(State(app): State<App>, request: Request, next: Next) -
     }
 }
 
+/// The most that the route takes, in bytes: the same as without a key.
+fn largest(path: &str) -> usize {
+    match path {
+        "/api/v1/countersign" => MAX_COUNTERSIGN,
+        "/api/v1/plan" | "/api/v1/plan/check" => MAX_PLAN,
+        "/api/v1/settings/check" => MAX_SETTINGS,
+        _ => MAX_FORM,
+    }
+}
+
 async fn keyed(app: App, key: String, request: Request, next: Next) -> Result<Response, Failure> {
     if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid Idempotency-Key")
@@ -55,8 +65,8 @@ async fn keyed(app: App, key: String, request: Request, next: Next) -> Result<Re
     let (parts, body) = request.into_parts();
     let late = |_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time");
     let large = |_| Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large for an Idempotency-Key");
-    // The largest of all: the route has its own limit.
-    let body = timeout(BODY_TIME, to_bytes(body, MAX_COUNTERSIGN)).await.map_err(late)?.map_err(large)?;
+    let most = largest(parts.uri.path());
+    let body = timeout(BODY_TIME, to_bytes(body, most)).await.map_err(late)?.map_err(large)?;
     let words = [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body].map(Digest::of);
     let request_digest = Digest::of(words.map(|d| d.to_string()).join("\n").as_bytes());
     let id = (session.user().to_owned(), key);

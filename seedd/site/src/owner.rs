@@ -19,7 +19,7 @@ type Owner = (u32, u32);
 
 impl Site {
     /// Gives the files and folders of root in the data directory to its owner; their number. Without effect if this process is
-    /// not root's, or the data directory is.
+    /// not root's, if the data directory is, and if there is no site in it: it may be any directory, named by mistake.
     ///
     /// Root file systems that images are made from keep their owners: these become part of an image.
     ///
@@ -27,7 +27,7 @@ impl Site {
     /// If a folder cannot be read or an owner cannot be changed. Files that are removed meanwhile, and those on a medium that is
     /// mounted read-only, are no error.
     pub fn hand_over(&self) -> Result<u64> {
-        if !nix::unistd::geteuid().is_root() || !self.data.is_dir() {
+        if !nix::unistd::geteuid().is_root() || !self.exists() {
             return Ok(0);
         }
         let given = || {

@@ -68,9 +68,10 @@ pub fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
     all
 }
 
-/// The planes of a changed file that the seed has no key for.
-pub fn keyless<'s>(spec: &'s ClusterSpec, keys: &'s PublicKeys) -> impl Iterator<Item = &'s str> {
-    spec.spec.networking.planes.keys().map(String::as_str).filter(|plane| !keys.planes.contains_key(*plane))
+/// The planes of a changed file that the seed has no key for, one line each.
+pub fn keyless(spec: &ClusterSpec, keys: &PublicKeys) -> Vec<String> {
+    let planes = spec.spec.networking.planes.keys().filter(|plane| !keys.planes.contains_key(*plane));
+    planes.map(|plane| format!("plane {plane} is new, and the seed has no key for it")).collect()
 }
 
 /// What an operator can do about one.
@@ -159,8 +160,7 @@ impl App {
         check
             .problems
             .extend(unfit.map(|why| whole(why, "nodes keep their role and addresses until they are replaced or revoked")));
-        let keyless = keyless(&spec, &self.public).map(|plane| format!("plane {plane} is new, and the seed has no key for it"));
-        check.problems.extend(keyless.map(|text| whole(text, KEYLESS_HINT)));
+        check.problems.extend(keyless(&spec, &self.public).into_iter().map(|why| whole(why, KEYLESS_HINT)));
         if check.problems.is_empty() {
             let payload = payloads::current(&self.site, &self.store).map_err(unexpected)?.map(|p| (p.id, p.size));
             let scene = self.store.read(|tx| Scene::read(tx, &spec, payload, now())).map_err(unexpected)?;

@@ -41,8 +41,8 @@ impl Apply {
             return Err(anyhow!("the file is that of site {}, and this one is {name}", spec.metadata.name))
                 .hint("the name of a site does not change");
         }
-        if let Some(plane) = keyless(&spec, &site.keys().public()?).next() {
-            return Err(anyhow!("plane {plane} is new, and the seed has no key for it")).hint(KEYLESS_HINT);
+        if let Some(why) = keyless(&spec, &site.keys().public()?).into_iter().next() {
+            return Err(anyhow!(why)).hint(KEYLESS_HINT);
         }
         let nodes = store.read(|tx| tx.live_nodes())?;
         let unfit = unfit(&spec, &nodes);

@@ -69,6 +69,14 @@ fn what_root_makes_in_the_directory_of_another_user_belongs_to_that_user_after_e
     assert!(ok, "{said}");
     assert_eq!((owner(&tools), owner(&building), owner(&data.join("tmp/importing.lock"))), (0, 0, NOBODY));
 
+    // A directory that has no site, named by mistake, is left alone, also by a command that fails for this reason.
+    let home = temp.path.join("home");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("of-root"), "").unwrap();
+    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    assert!(!seedd(&home, &["token", "list"]).0 && seedd(&home, &["hand-over"]).0);
+    assert_eq!(owner(&home.join("of-root")), 0);
+
     // Nobody else is to run the seed of a directory that belongs to root.
     chown(&data, Some(0), Some(0)).unwrap();
     fs::write(data.join("of-root"), "").unwrap();
