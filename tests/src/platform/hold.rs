@@ -1,7 +1,8 @@
 //! A step that failed can wait for a person: the way to it takes an hour.
 //!
 //! With a file `hold` in the cache directory the fleet stays up after a failure. A file `again` in the part's directory
-//! repeats the step, `next` goes on with the one after it; the part has failed either way.
+//! repeats the step, `next` goes on with the one after it; the part has failed either way. Each line of `hold` names a step
+//! that is left out, which fails the part at its end too.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,6 +29,12 @@ impl Hold {
 
     /// Runs a step, and again as often as the person asks.
     pub fn step(&mut self, lab: &mut Lab<'_>, name: &str, step: impl Fn(&mut Lab<'_>) -> Result<()>) -> Result<()> {
+        if fs::read_to_string(&self.asked).is_ok_and(|names| names.lines().any(|l| l.trim() == name)) {
+            say::line(&format!("the step {name} is left out, as {} says", self.asked.display()));
+            self.failed.push(format!("{name}: left out"));
+            return Ok(());
+        }
+        say::line(&format!("step: {name}"));
         loop {
             let Err(error) = step(lab) else { return Ok(()) };
             if !self.asked.exists() {
@@ -60,6 +67,6 @@ impl Hold {
         if self.failed.is_empty() {
             return Ok(());
         }
-        bail!("{} steps failed and were held: {}", self.failed.len(), self.failed.join("; "))
+        bail!("{} steps failed and were held, or were left out: {}", self.failed.len(), self.failed.join("; "))
     }
 }

@@ -96,6 +96,23 @@ impl Node {
     }
 }
 
+impl Node {
+    /// TCP segments that this namespace has sent again.
+    fn retransmits(&self) -> u64 {
+        let text = self.inside(|| std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).join().unwrap();
+        let mut lines = text.lines().filter_map(|l| l.strip_prefix("Tcp: "));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split(' ').position(|n| n == "RetransSegs").unwrap();
+        values.split(' ').nth(at).unwrap().parse().unwrap()
+    }
+
+    /// TCP sends nothing again because an acknowledgement is late, as it may be on a busy machine.
+    fn patient(&self) {
+        let set = |key: &str| std::fs::write(format!("/proc/sys/net/ipv4/{key}"), "0").unwrap();
+        self.inside(move || ["tcp_early_retrans", "tcp_recovery"].map(set)).join().unwrap();
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = Tool::new("ip").args(["netns", "del", &self.name]).timeout(LONG).run();
@@ -121,6 +138,8 @@ impl Lab {
         let alone = alone();
         let pid = std::process::id();
         let (a, b) = (Node::new(format!("kfa{pid}")), Node::new(format!("kfb{pid}")));
+        a.patient();
+        b.patient();
         for (name, net) in LINKS.iter().filter(|(name, _)| links.contains(name)) {
             ip(&["link", "add", name, "netns", &a.name, "type", "veth", "peer", "name", name, "netns", &b.name]);
             for (node, last) in [(&a, 2), (&b, 3)] {
@@ -158,6 +177,11 @@ impl Lab {
         Agent { lab: self, running: Some(running) }
     }
 
+    /// TCP segments that were sent again, by either node.
+    pub fn retransmits(&self) -> u64 {
+        self.a.retransmits() + self.b.retransmits()
+    }
+
     pub fn detach(&self) -> String {
         self.a.tool(&[PROGRAM, "detach"]).run().unwrap().text()
     }
@@ -174,6 +198,10 @@ pub struct Agent<'a> {
 }
 
 impl Agent<'_> {
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
     /// `None` while the agent does not answer.
     fn report(&self) -> Option<Report> {
         let out = self.lab.a.tool(&[PROGRAM, "show", "--json", "--socket", self.lab.file("flow.sock").as_str()]).run().ok()?;
