@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::converge::orders::{Barrier, Member, Run, RunMode, RunResult};
+use cluster_seed::converge::orders::{Barrier, Member, Run, RunMode, RunResult, SILENT};
 use cluster_seed::converge::role::{Resolved, resolve_all};
 use cluster_seed::converge::stage::{Decision, Fleet, Paused, Stand};
 use cluster_seed::converge::survey::{NodeView, Survey, Target};
 use cluster_seed::converge::{NODE_CHECKS, platform};
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::kubernetes::KubernetesSpec;
 use serde_json::Value;
 use site::setting;
-use site::store::converge::Converging;
+use site::store::converge::{ConvergeRecord, Converging};
 use site::store::{StoreError, Tx};
 
 use crate::pki::Names;
@@ -104,6 +104,20 @@ impl Scene {
         scene.views = scene.nodes.iter().map(view).collect();
         scene.survey = Survey::of(&scene.roles, &scene.targets, &scene.views, now);
         Ok(scene)
+    }
+
+    /// A live node by its enrollment.
+    pub fn node(&self, id: EnrollmentId) -> Option<&Converging> {
+        self.nodes.iter().find(|n| n.node.enrollment == id)
+    }
+
+    /// Whether a scene that was read some seconds ago tells the same of a node that has just been heard, whose record is now this
+    /// one. Not if it may begin a run: that is decided by what is true now.
+    pub fn still_decides(&self, id: EnrollmentId, record: &ConvergeRecord) -> bool {
+        self.node(id).is_some_and(|node| {
+            let heard = self.now.saturating_sub(node.at) <= SILENT;
+            heard && same_for_decisions(&node.record, record) && self.decide(node) != Decision::Go
+        })
     }
 
     pub fn fleet(&self) -> Fleet<'_> {
@@ -222,22 +236,36 @@ impl Scene {
     }
 }
 
+/// What a node ran last, and the result, unless it still runs.
+fn ran(record: &ConvergeRecord) -> Option<(Target, RunResult)> {
+    let run = record.run.as_ref().filter(|run| run.result != RunResult::Running)?;
+    // A run from before the node's own further attempt has a lower number than that.
+    let attempt = run.attempt.checked_sub(record.extra)?;
+    Some((Target { revision: run.revision, attempt }, run.result))
+}
+
+/// The checks of its plays passed in its last message.
+fn is_healthy(record: &ConvergeRecord) -> bool {
+    record.checks.iter().all(|check| check.ok || NODE_CHECKS.contains(&check.name.as_str()))
+}
+
+/// Two records of a node from which every decision, about itself and others, follows alike.
+pub fn same_for_decisions(a: &ConvergeRecord, b: &ConvergeRecord) -> bool {
+    let of_runs = |r: &ConvergeRecord| (r.granted, ran(r), r.ended_at, r.extra, r.converged, is_healthy(r));
+    let of_checks = |r: &ConvergeRecord| (r.checked_at, r.check_attempt, r.check_asked);
+    of_runs(a) == of_runs(b) && of_checks(a) == of_checks(b)
+}
+
 /// What the decision sees of a node.
 fn view(c: &Converging) -> NodeView {
-    // A run from before the node's own further attempt has a lower number than that.
-    let ran = c.record.run.as_ref().and_then(|run| {
-        let attempt = run.attempt.checked_sub(c.record.extra)?;
-        Some((Target { revision: run.revision, attempt }, run.result))
-    });
-    let ran = ran.filter(|(_, result)| *result != RunResult::Running);
     NodeView {
         name: c.node.hostname.clone(),
         role: c.node.role.clone(),
         ready: matches!(c.state, EnrollmentState::FabricReady | EnrollmentState::Converged),
         granted: c.record.granted,
-        ran,
+        ran: ran(&c.record),
         converged: c.record.converged,
-        healthy: c.record.checks.iter().all(|check| check.ok || NODE_CHECKS.contains(&check.name.as_str())),
+        healthy: is_healthy(&c.record),
         seen: c.at,
     }
 }

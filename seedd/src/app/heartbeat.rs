@@ -31,7 +31,7 @@ impl App {
             self.beats.lock().unwrap_or_else(PoisonError::into_inner).pause();
             return Ok(());
         }
-        let beats = self.store.write(|tx| {
+        let beats = self.store.write_quietly(|tx| {
             tx.prune_silence()?;
             tx.beats()
         })?;

@@ -169,6 +169,8 @@ pub struct App {
     pub heard: lists::Heard,
     /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
     own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// The site as its nodes converge, for some seconds.
+    scenes: converge::scenes::Scenes,
     /// What the external inventory said about machines that wait.
     asked: asked::standing::Asked,
     /// The warnings about countersigning, and of what they were made.
@@ -228,6 +230,7 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             own_list: Mutex::default(),
+            scenes: converge::scenes::Scenes::default(),
             asked: asked::standing::Asked::default(),
             countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
@@ -322,7 +325,15 @@ impl App {
 
     /// Writes within a transaction and wakes the live pages after its commit.
     pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let (value, newest) = self.store.write(|tx| {
+        self.write_quietly(|tx| {
+            self.store.touch();
+            work(tx)
+        })
+    }
+
+    /// The same for what each node writes every few seconds: see [`Store::write_quietly`].
+    fn write_quietly<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let (value, newest) = self.store.write_quietly(|tx| {
             let value = work(tx)?;
             Ok::<_, ApiError>((value, tx.last_event()?))
         })?;

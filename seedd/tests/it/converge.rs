@@ -32,14 +32,14 @@ pub fn site_with(t: &Temp, role: &str) -> Site {
 
 pub struct Node {
     machine: Machine,
-    id: EnrollmentId,
+    pub id: EnrollmentId,
     pub age: AgeKey,
     /// Its address on the control plane.
     at: IpAddr,
     seq: u64,
     pub orders: Option<Orders>,
     run: Option<RunReport>,
-    checks: Vec<GateCheck>,
+    pub checks: Vec<GateCheck>,
     bundle: Option<HeldBundle>,
     pub ssh: Option<SshHost>,
 }
@@ -118,7 +118,7 @@ impl Node {
         self.orders.iter().flat_map(|o| &o.barriers).filter(|b| !b.open).map(|b| b.name.clone()).collect()
     }
 
-    fn did(&mut self, app: &App, result: RunResult, would: &[&str]) -> Answer {
+    pub fn did(&mut self, app: &App, result: RunResult, would: &[&str]) -> Answer {
         let run = self.orders.as_ref().unwrap().run.as_ref().unwrap();
         self.run = Some(RunReport {
             revision: run.revision,
@@ -165,7 +165,7 @@ fn act(app: &App, what: ConvergeWhat, node: Option<&str>) {
     app.act_on_converge("ada", &ConvergeAct { what, role: None, node: node.map(str::to_owned) }).unwrap();
 }
 
-fn three(role: &str) -> (Temp, Site, Arc<App>, Vec<Node>) {
+pub fn three(role: &str) -> (Temp, Site, Arc<App>, Vec<Node>) {
     let t = temp();
     let site = site_with(&t, role);
     let app = unsealed(&site, A);

@@ -15,6 +15,7 @@ mod controllers;
 mod controllers_tls;
 mod converge;
 mod converge_cli;
+mod converge_scene;
 mod countersign;
 mod daily;
 mod earlier;

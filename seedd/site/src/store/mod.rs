@@ -24,6 +24,7 @@ pub mod tallies;
 pub mod trouble;
 pub mod vault;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -81,6 +82,16 @@ impl Fault for StoreError {
 /// One connection behind a lock. Transactions are short, and SQLite allows only one writer anyway.
 pub struct Store {
     connection: Mutex<Connection>,
+    /// Writes of this process.
+    written: AtomicU64,
+}
+
+/// Differs if something was written in the meantime, by this process or another; see [`Store::write_quietly`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation {
+    own: u64,
+    /// SQLite's `data_version`: it changes with the commits of other connections.
+    others: i64,
 }
 
 impl Store {
@@ -124,7 +135,7 @@ impl Store {
         }
         derived::ensure(&mut connection)?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
-        Ok(Store { connection: Mutex::new(connection) })
+        Ok(Store { connection: Mutex::new(connection), written: AtomicU64::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -134,6 +145,25 @@ impl Store {
 
     /// Runs `work` in one write transaction; it commits only if `work` succeeds.
     pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.write_quietly(|tx| {
+            self.touch();
+            work(tx)
+        })
+    }
+
+    /// Says, within a quiet write, that something was written that others may have kept a copy of.
+    pub fn touch(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Copies of what was read in a transaction hold as long as this stays the same.
+    pub fn generation(&self, tx: &Tx<'_>) -> Result<Generation, StoreError> {
+        let others = tx.tx.pragma_query_value(None, "data_version", |r| r.get(0))?;
+        Ok(Generation { own: self.written.load(Ordering::Relaxed), others })
+    }
+
+    /// Like [`Store::write`], for what each node writes every few seconds: the generation stays as it is.
+    pub fn write_quietly<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut connection = self.lock();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let tx = Tx { tx };

@@ -5,6 +5,7 @@ mod report;
 mod ssh;
 
 pub mod act;
+pub mod scenes;
 pub mod targets;
 pub mod view;
 
@@ -41,7 +42,7 @@ impl App {
             return Err(ApiError::bad("a number in the message is too large", ""));
         }
         let stale = || ApiError::conflict("a newer message of this node was already processed", "");
-        let fresh = self.write(|tx| {
+        let fresh = self.write_quietly(|tx| {
             self.may_issue(tx)?;
             if !tx.take_converge_seq(node.id, ask.seq, now())? {
                 return Ok(false);
@@ -51,7 +52,7 @@ impl App {
         if !fresh {
             return Err(stale());
         }
-        match self.with_keys(|keys| self.write(|tx| self.order(tx, keys, id, &ask))) {
+        match self.with_keys(|keys| self.write_quietly(|tx| self.order(tx, keys, &node, &ask))) {
             // The node goes on with what it has.
             Err(ApiError::Sealed) => self.held_orders(&node, &ask),
             other => other,

@@ -8,7 +8,6 @@ use cluster_seed::converge::orders::{
 };
 use cluster_seed::converge::stage::Decision;
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::EnrollmentId;
 use cluster_seed::seal::Sealed;
 use converge::fleet::Scene;
 use converge::pki::{self, Authorities};
@@ -32,9 +31,10 @@ struct Wish {
 
 impl App {
     /// Decides for one node and signs what is new.
-    pub(super) fn order(&self, tx: &Tx<'_>, keys: &Unsealed, id: EnrollmentId, ask: &Ask) -> Result<Answer, ApiError> {
-        let scene = self.scene(tx)?;
-        let Some(node) = scene.nodes.iter().find(|n| n.node.enrollment == id) else { return Err(self.stranger()) };
+    pub(super) fn order(&self, tx: &Tx<'_>, keys: &Unsealed, of: &NodeRecord, ask: &Ask) -> Result<Answer, ApiError> {
+        let scene = self.scene_for(tx, of)?;
+        let id = of.enrollment;
+        let Some(node) = scene.node(id) else { return Err(self.stranger()) };
         let held = tx.orders_of(node.node.id)?;
         let opened = held.as_ref().and_then(|sealed| sealed.open(&self.site_key).ok());
         let wish = self.wish(tx, &scene, node, opened.as_ref())?;
@@ -77,6 +77,7 @@ impl App {
                 record.granted = scene.targets.get(&node.node.role).copied();
                 record.granted_at = now();
                 tx.set_converge(node.node.id, &record)?;
+                self.store.touch();
                 Wish { barriers: Vec::new(), run: scene.run(node), poll: POLL_RUNNING }
             }
             Decision::Running => Wish { barriers: Vec::new(), run: scene.run(node), poll: POLL_RUNNING },

@@ -5,6 +5,7 @@ use cluster_seed::converge::orders::{Ask, MAX_CHECKS, MAX_TEXT, MAX_WOULD, RunMo
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::machine::tame;
+use converge::fleet::same_for_decisions;
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::converge::ConvergeRecord;
@@ -62,6 +63,9 @@ impl App {
             new.checks = checks;
         }
         new.bundle = ask.bundle;
+        if !same_for_decisions(&new, &held) {
+            self.store.touch();
+        }
         if new != held {
             tx.set_converge(node.id, &new)?;
         }
