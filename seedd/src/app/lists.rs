@@ -117,21 +117,16 @@ impl App {
         }
         self.hear_refused(&node, held.refused.as_ref())?;
         tracing::trace!(%from, node = %node.hostname, version = held.version, "a node reported which list it holds");
-        let own = match self.signed_peers() {
-            Ok(own) => own,
-            // A seed that has not signed a list yet asks for the node's.
-            Err(ApiError::Unavailable { .. }) => return Ok(self.ask(id, None)),
-            Err(e) => return Err(e),
-        };
-        let current = own.open(&self.site_key).map_err(unexpected)?;
-        let numbers = |epoch, version| (epoch, version) == (current.epoch, current.version);
-        if numbers(held.epoch, held.version) && held.digest == own.digest() {
+        // A seed that has not signed a list yet asks for the node's.
+        let Some(own) = self.store.read(|tx| self.own_list(tx))? else { return Ok(self.ask(id, None)) };
+        let numbers = (held.epoch, held.version);
+        if numbers == own.numbers && held.digest == own.digest {
             return Ok(HeldReply { peers: None, send: false, apt: self.signed_apt_keys() });
         }
-        if (held.epoch, held.version) >= (current.epoch, current.version) {
-            return Ok(self.ask(id, Some(own)));
+        if numbers >= own.numbers {
+            return Ok(self.ask(id, Some(own.list.clone())));
         }
-        Ok(HeldReply { peers: Some(own), send: false, apt: self.signed_apt_keys() })
+        Ok(HeldReply { peers: Some(own.list.clone()), send: false, apt: self.signed_apt_keys() })
     }
 
     /// Records what a node refused, if that is new.

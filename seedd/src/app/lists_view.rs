@@ -1,7 +1,6 @@
 //! The nodes' peer lists in the web interface.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::held::LATE;
@@ -102,16 +101,9 @@ impl App {
         Ok(text.map(|t| serde_json::from_str(&t)).transpose().map_err(unexpected)?.unwrap_or_default())
     }
 
-    /// Epoch and version of the seed's own list, which is opened once.
+    /// Epoch and version of the seed's own list.
     fn own_numbers(&self, tx: &Tx<'_>) -> Result<Option<(u64, u64)>, ApiError> {
-        let Some(text) = tx.setting(setting::PEERS)? else { return Ok(None) };
-        let mut kept = self.own_list.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, numbers)) = kept.as_ref().filter(|(same, _)| *same == text) {
-            return Ok(Some(*numbers));
-        }
-        let numbers = self.held_peers(tx)?.map(|own| (own.epoch, own.version));
-        *kept = numbers.map(|numbers| (text, numbers));
-        Ok(numbers)
+        Ok(self.own_list(tx)?.map(|own| own.numbers))
     }
 
     /// Compares the list of every running node with the seed's.

@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod mode;
 mod node_keys;
 mod outputs;
+mod own_list;
 mod plan;
 
 mod checked;
@@ -167,8 +168,7 @@ pub struct App {
     checkpointed: AtomicU64,
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
-    /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
-    own_list: Mutex<Option<(String, (u64, u64))>>,
+    own_list: own_list::Opened,
     /// The site as its nodes converge, for some seconds.
     scenes: converge::scenes::Scenes,
     /// What the external inventory said about machines that wait.
@@ -229,7 +229,7 @@ impl App {
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
-            own_list: Mutex::default(),
+            own_list: own_list::Opened::default(),
             scenes: converge::scenes::Scenes::default(),
             asked: asked::standing::Asked::default(),
             countersign_said: Mutex::default(),

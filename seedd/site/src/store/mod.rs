@@ -167,8 +167,9 @@ impl Store {
         let mut connection = self.lock();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let tx = Tx { tx };
-        let done = work(&tx)?;
-        tx.tx.commit().map_err(StoreError::from)?;
+        // What was read of a write that is undone holds no longer.
+        let done = work(&tx).inspect_err(|_| self.touch())?;
+        tx.tx.commit().inspect_err(|_| self.touch()).map_err(StoreError::from)?;
         Ok(done)
     }
 
