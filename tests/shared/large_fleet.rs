@@ -8,6 +8,7 @@ use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname, Mac, NodeId};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
+use cluster_seed::seal::{SigningKey, key_text};
 use cluster_seed::wireguard::WgPublicKey;
 use site::store::enrollments::{EnrollmentRecord, Revealed};
 use site::store::events::NewEvent;
@@ -54,6 +55,20 @@ pub fn fill(store: &Store, size: Size, now: u64) -> Result<(), StoreError> {
     })
 }
 
+/// Whether machine `n`, counted from 0, is a node.
+pub fn is_node(n: u32) -> bool {
+    n % 100 >= FAILED
+}
+
+pub fn enrollment(n: u32) -> EnrollmentId {
+    EnrollmentId(sixteen("enrollment", n))
+}
+
+/// The key with which the node signs its messages.
+pub fn node_key(n: u32) -> SigningKey {
+    SigningKey::from_bytes(&named("node key", n).0)
+}
+
 fn machine(tx: &Tx<'_>, n: u32, nodes: &[E], now: u64) -> Result<(), StoreError> {
     let [_, b, c, d] = n.to_be_bytes();
     let mac = Mac([2, 9, 0, b, c, d]);
@@ -69,15 +84,16 @@ fn machine(tx: &Tx<'_>, n: u32, nodes: &[E], now: u64) -> Result<(), StoreError>
     }
     let events = if kind < WAITING {
         TO_WAITING
-    } else if kind < FAILED {
-        TO_FAILURE
-    } else {
+    } else if is_node(n) {
         nodes
+    } else {
+        TO_FAILURE
     };
     let number = tx.take_number()?.ok_or(StoreError::NotFound("free number"))?;
-    let id = EnrollmentId(sixteen("enrollment", n));
+    let id = enrollment(n);
     tx.insert_enrollment(id, machine, number, ip, seen)?;
-    let revealed = Revealed { recipient: "age1".to_owned(), node_key: named("node key", n).to_string(), facts, pairing: None };
+    let revealed =
+        Revealed { recipient: "age1".to_owned(), node_key: key_text(&node_key(n).verifying_key()), facts, pairing: None };
     tx.set_revealed(id, &revealed)?;
     let mut record = tx.enrollment(id)?;
     for event in events {

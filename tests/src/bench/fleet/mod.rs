@@ -1,7 +1,8 @@
-//! `kubedos-lab bench fleet`: every page and list of a seed with 10,000 machines and 1,000,000 events, and its live pages while
-//! events are written.
+//! `kubedos-lab bench fleet`: every page and list of a seed with 10,000 machines and 1,000,000 events, the messages of its nodes,
+//! and its live pages while events are written.
 
 mod ask;
+mod messages;
 mod watch;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::seedd::Seedd;
 use crate::site::{PASSPHRASE, write_private};
 
 pub use ask::Asked;
+pub use messages::Messages;
 pub use watch::Watched;
 
 /// What a page may take and weigh at most; beyond, its row is marked.
@@ -55,6 +57,7 @@ pub struct Report {
     pub events: u32,
     pub database_bytes: u64,
     pub pages: Vec<Asked>,
+    pub messages: Messages,
     pub memory: Memory,
     pub live: Watched,
 }
@@ -83,6 +86,8 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let pages = ask::every(&fleet.client, options.rounds)?;
     let after_pages = fleet.daemon.resident()?;
     table(&pages);
+    let messages = messages::run(&fleet, options.machines)?;
+    messages.print();
     let (live, most) = watch::run(&mut fleet)?;
     let memory = Memory { before, after_pages, live: most };
     say::plain(&format!(
@@ -94,7 +99,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     ));
     live.print();
     fleet.ns.must_be_quiet()?;
-    let report = Report { machines: options.machines, events: options.events, database_bytes, pages, memory, live };
+    let report = Report { machines: options.machines, events: options.events, database_bytes, pages, messages, memory, live };
     if let Some(path) = &options.report {
         std::fs::write(path, serde_json::to_string_pretty(&report)?).with_context(|| format!("writing {}", path.display()))?;
     }
