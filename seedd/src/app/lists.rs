@@ -152,7 +152,7 @@ impl App {
     /// Stores what a node holds, in one row and without an event. An old message is refused: it may be a replay.
     fn note_held(&self, node: &NodeRecord, held: &Held) -> Result<(), ApiError> {
         let said = HeldRecord { epoch: held.epoch, version: held.version, seq: held.seq, at: now() };
-        if self.store.write_quietly(|tx| tx.set_held(node.id, &said))? {
+        if self.store.write_often(|tx| tx.set_held(node.id, &said))? {
             return Ok(());
         }
         Err(ApiError::conflict("a newer message of this node was already processed", ""))

@@ -333,12 +333,18 @@ impl App {
 
     /// The same for what each node writes every few seconds: see [`Store::write_quietly`].
     fn write_quietly<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let (value, newest) = self.store.write_quietly(|tx| {
-            let value = work(tx)?;
-            Ok::<_, ApiError>((value, tx.last_event()?))
-        })?;
+        self.store.write_quietly(|tx| with_newest(tx, work)).map(|done| self.woken(done))
+    }
+
+    /// The same without waiting for the disk: see [`Store::write_often`].
+    fn write_often<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        self.store.write_often(|tx| with_newest(tx, work)).map(|done| self.woken(done))
+    }
+
+    /// Wakes the live pages if there is a newer event.
+    fn woken<T>(&self, (value, newest): (T, i64)) -> T {
         self.newest.send_if_modified(|held| std::mem::replace(held, newest) < newest);
-        Ok(value)
+        value
     }
 
     /// Writes one event; a failure is logged and does not stop the action that it describes.
@@ -352,6 +358,11 @@ impl App {
     pub fn artifact_of(&self, role: &str, arch: Arch) -> Result<Option<ArtifactManifest>> {
         artifacts::of_role(&self.site, &self.store, &arch.artifact_name(role), &self.site_key)
     }
+}
+
+/// What a transaction did, and the number of the newest event.
+fn with_newest<T>(tx: &Tx<'_>, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<(T, i64), ApiError> {
+    Ok((work(tx)?, tx.last_event()?))
 }
 
 /// An unexpected failure, with the full chain of causes for the log.

@@ -164,7 +164,23 @@ impl Store {
 
     /// Like [`Store::write`], for what each node writes every few seconds: the generation stays as it is.
     pub fn write_quietly<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.transact(&mut self.lock(), work)
+    }
+
+    /// Like [`Store::write_quietly`], for what will be written again in some seconds: it does not wait for the disk. A power
+    /// failure may undo it, but nothing that another write has made, and the database stays whole
+    /// (<https://sqlite.org/pragma.html#pragma_synchronous>).
+    pub fn write_often<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut connection = self.lock();
+        let mut relaxed = Relaxed::new(&mut connection)?;
+        self.transact(relaxed.0, work)
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let tx = Tx { tx };
         // What was read of a write that is undone holds no longer.
@@ -191,6 +207,23 @@ impl Store {
 
     pub fn set(&self, key: &str, value: &str) -> Result<(), StoreError> {
         self.write(|tx| tx.set(key, value))
+    }
+}
+
+/// A connection whose commits do not wait for the disk, until it is dropped.
+struct Relaxed<'a>(&'a mut Connection);
+
+impl<'a> Relaxed<'a> {
+    fn new(connection: &'a mut Connection) -> Result<Self, StoreError> {
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Relaxed<'_> {
+    fn drop(&mut self) {
+        // It cannot fail between two transactions.
+        let _ = self.0.pragma_update(None, "synchronous", "FULL");
     }
 }
 

@@ -42,7 +42,8 @@ impl App {
             return Err(ApiError::bad("a number in the message is too large", ""));
         }
         let stale = || ApiError::conflict("a newer message of this node was already processed", "");
-        let fresh = self.write_quietly(|tx| {
+        // The node repeats what a power failure of the seed undoes.
+        let fresh = self.write_often(|tx| {
             self.may_issue(tx)?;
             if !tx.take_converge_seq(node.id, ask.seq, now())? {
                 return Ok(false);
