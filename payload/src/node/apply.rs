@@ -189,7 +189,7 @@ impl Node<'_> {
             return false;
         }
         applied::keep(self.root, &self.identity.info.planes, id).unwrap_or_else(|e| {
-            tracing::error!(error = %chain(&e), "the seed is not told that this node has the peer list");
+            tracing::error!(error = %chain(&e), "the list in the kernel is not noted, and not reported to the seed");
             false
         })
     }
