@@ -1,4 +1,4 @@
-//! A node's report of the peer list that it holds, and the answer: how a revocation reaches nodes, and how the seed learns
+//! A node's report of the peer list that it has acted on, and the answer: how a revocation reaches nodes, and how the seed learns
 //! that it did.
 
 use std::collections::BTreeMap;
@@ -29,9 +29,11 @@ pub struct Held {
     pub enrollment: EnrollmentId,
     /// Increases with every message of this kind, also across a restart: old messages are refused.
     pub seq: u64,
+    /// Of the list that the node's interfaces and firewall have, which may be older than the stored one. Epoch and version 0: they have
+    /// none yet. Agents of earlier versions say what they stored.
     pub epoch: u64,
     pub version: u64,
-    /// [`Sealed::digest`] of the list: detects two lists with the same version.
+    /// [`Sealed::digest`] of that list: detects two lists with the same version.
     pub digest: Digest,
     /// New keys of planes for which the list asks ([`crate::rotation`]). Only a seed that asked gets the field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

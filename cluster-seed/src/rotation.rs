@@ -66,7 +66,7 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub node: Hostname,
-    /// Version of the list that it holds, in the seed's epoch.
+    /// Version of the list that its kernel has, in the seed's epoch.
     pub held: Option<u64>,
     /// It reports nothing: nobody waits for it. It gets the newest list over the boot network when it is back.
     pub silent: bool,

@@ -1,10 +1,11 @@
-//! One plane of a running site denies what is not allowed: TCP connections between two nodes, and packets that cross planes or have the
-//! address of another member. Counters on the node that is asked distinguish a packet that was dropped from one that never arrived.
+//! One plane of a running site gets IPv6 and denies what is not allowed: TCP connections between two nodes over both families, and packets
+//! that cross planes or have the address of another member. Counters on the node that is asked distinguish a packet that was dropped from one that never arrived.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::ask::{self, Node, PATIENCE, ask, cluster_text, until};
 use crate::fleet::Fleet;
@@ -23,21 +24,26 @@ const DROPPED: &str = "no answer: timed out";
 
 /// As `seedd init` writes it.
 const BEFORE: &str = "      wg3: {cidr: 10.80.0.0/16, port: 51823, purpose: kubernetes}\n";
-const AFTER: &str = "      wg3: {cidr: 10.80.0.0/16, port: 51823, purpose: kubernetes, policy: deny}
+const AFTER: &str = "      wg3: {cidr: 10.80.0.0/16, cidr6: \"fd00:80::/64\", port: 51823, purpose: kubernetes, policy: deny}
     allows:
       - {plane: wg3, from: base, to: base, ports: [tcp/7071], why: the lab}
 ";
+/// Open again, and with IPv6 for the rest of the part.
+const SIX: &str = "      wg3: {cidr: 10.80.0.0/16, cidr6: \"fd00:80::/64\", port: 51823, purpose: kubernetes}\n";
 
-/// Answers every connection with its own port and the peer's address. No single quotes: it is an argument of a shell.
+/// Answers every connection, of either family, with its own port and the peer's address. No single quotes: it is an argument of a shell.
 const SERVER: &str = r#"
 import select,socket
 ports=[]
 for port in (7071,7072):
-    s=socket.socket()
-    s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
-    s.bind(("",port))
-    s.listen(16)
-    ports.append(s)
+    for family in (socket.AF_INET6,socket.AF_INET):
+        s=socket.socket(family)
+        s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
+        if family==socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_V6ONLY,1)
+        s.bind(("",port))
+        s.listen(16)
+        ports.append(s)
 while True:
     for s in select.select(ports,[],[])[0]:
         c,peer=s.accept()
@@ -57,7 +63,7 @@ const PROBE: &str = r#"
 import json,socket,sys
 out=[]
 for word in sys.argv[1:]:
-    host,port=word.split(":")
+    host,port=word.rsplit(":",1)
     try:
         s=socket.create_connection((host,int(port)),10)
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -75,6 +81,10 @@ const PINGS: u64 = 3;
 
 fn with_policy(text: &str) -> Result<String> {
     ask::replaced(text, BEFORE, AFTER)
+}
+
+fn with_ipv6(text: &str) -> Result<String> {
+    ask::replaced(text, BEFORE, SIX)
 }
 
 fn connect(from: &Node<'_>, targets: &[String]) -> Result<Vec<String>> {
@@ -103,15 +113,18 @@ pub fn shown(fleet: &Fleet, key: &Path) -> Result<()> {
     rules_arrive(fleet, &pair)?;
     let errors = count(fleet, &pair)?;
     only_the_allowed_port(&pair)?;
+    over_ipv6(fleet, &pair, false)?;
     across_planes(&pair)?;
     with_anothers_address(&pair)?;
     compare(fleet, &pair, errors)?;
     say::line(&format!("{PLANE} denies: of {} only port {OPEN} answers; wg1, wg2 and the seed's services as before", b.name));
+    say::line(&format!("{PLANE} has IPv6: the nodes ping each other over it, and there too only port {OPEN} answers"));
     say::line("a packet for an address of wg3 that came over wg1, and those with another member's address, were dropped");
 
-    ask::apply(fleet, "open", &before)?;
+    ask::apply(fleet, "open", &with_ipv6(&before)?)?;
     both_answer(&pair)?;
-    say::line(&format!("{PLANE} is open again: port {SHUT} of {} answers", b.name));
+    over_ipv6(fleet, &pair, true)?;
+    say::line(&format!("{PLANE} is open again: port {SHUT} of {} answers over both families", b.name));
     fleet.ns.run(&["nft", "delete", "table", "inet", "kubedos_lab"])?;
     b.run(&format!("nft delete table inet kubedos_lab; kill $(cat {LOG}.pid)")).map(drop)
 }
@@ -229,6 +242,33 @@ fn only_the_allowed_port(pair: &Pair<'_>) -> Result<()> {
     })
 }
 
+/// The IPv6 address of a node on the plane, as the seed says it.
+fn second(shown: &Value, node: &Node<'_>) -> Result<String> {
+    let own = |member: &&Value| member["hostname"].as_str().and_then(|name| name.split('.').next()) == Some(node.name);
+    let member = shown["members"].as_array().and_then(|all| all.iter().find(own));
+    let address = member.and_then(|member| member["address6"].as_str());
+    Ok(address.with_context(|| format!("{} has no IPv6 address on {PLANE}: {shown}", node.name))?.to_owned())
+}
+
+/// The nodes ping each other over IPv6; a port answers the allowed node there, and one that is not allowed if the plane is open.
+fn over_ipv6(fleet: &Fleet, pair: &Pair<'_>, open: bool) -> Result<()> {
+    let shown = ask(fleet, &["plane", "show", PLANE])?;
+    let (a, b) = (second(&shown, pair.a)?, second(&shown, pair.b)?);
+    for (from, to) in [(pair.a, &b), (pair.b, &a)] {
+        until(&format!("{to} to answer pings of {}", from.name), PATIENCE, |seen| {
+            *seen = from.run(&format!("ping -n -c {PINGS} -W 5 {to} | tail -n 2"))?;
+            Ok(counts(seen).is_some_and(|(_, received)| received > 0).then_some(()))
+        })?;
+    }
+    let targets = [OPEN, SHUT].map(|port| format!("{b}:{port}"));
+    let expected = [format!("{OPEN} {a}"), if open { format!("{SHUT} {a}") } else { DROPPED.to_owned() }];
+    until(&format!("ports {OPEN} and {SHUT} of {b} to answer {a} as they should"), PATIENCE, |seen| {
+        let answers = connect(pair.a, &targets)?;
+        *seen = format!("{targets:?}: {answers:?}");
+        Ok((answers == expected).then_some(()))
+    })
+}
+
 /// The first node sends packets for the second one's address of one plane over another one, where every port is open.
 fn across_planes(pair: &Pair<'_>) -> Result<()> {
     let (own, other, address) = (pair.a.on("wg1")?, pair.b.on("wg1")?, pair.b.on(PLANE)?);
@@ -299,6 +339,10 @@ mod tests {
         let ports: Vec<_> = all[PLANE].iter().flat_map(|a| &a.allow.ports).map(ToString::to_string).collect();
         assert_eq!(ports, [format!("tcp/{OPEN}")]);
         assert!(with_policy("spec: {}").is_err());
+        let open = ClusterSpec::parse(&with_ipv6(&site::default_cluster_yaml("lab")).unwrap()).unwrap();
+        let six = |spec: &ClusterSpec| spec.spec.networking.planes[PLANE].value.range6().map(|net| net.to_string());
+        assert_eq!((open.allows().len(), six(&open).as_deref()), (0, Some(crate::netns::PLANE6)));
+        assert_eq!(six(&ClusterSpec::parse(&text).unwrap()), six(&open), "with the policy, and without it");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Node<'_> {
     }
 }
 
-/// Waits until every node of the lab has reported the seed's newest peer list. It may not have acted on it yet.
+/// Waits until every node of the lab has reported the seed's newest peer list, which it does once its kernel has it.
 pub fn lists_taken(fleet: &Fleet) -> Result<()> {
     until("every node to hold the newest peer list", PATIENCE, |seen| {
         let said = ask(fleet, &["node", "list"])?;

@@ -13,7 +13,7 @@ use crate::checks;
 use crate::dirs::RunDirs;
 use crate::fleet::{Fleet, PASSWORD, USER};
 use crate::foundry::start;
-use crate::member::Step;
+use crate::member::{Member, Step};
 use crate::netns::{Netns, PREFIX};
 use crate::protocol::first_role;
 use crate::say;
@@ -193,7 +193,7 @@ fn with_a_person(fleet: &mut Fleet, ssh_key: &Path, rack: Option<&Rack>) -> Resu
     say::plain("    Enter or Ctrl-C ends the demo and removes everything\n");
     let enter = until_enter();
     let mut shown_codes = vec![None; fleet.members.len()];
-    let mut logins = vec![false; fleet.members.len()];
+    let mut logins = vec![None; fleet.members.len()];
     while !enter.load(Ordering::Relaxed) {
         if fleet.members.is_empty() {
             stop::check()?;
@@ -209,10 +209,11 @@ fn with_a_person(fleet: &mut Fleet, ssh_key: &Path, rack: Option<&Rack>) -> Resu
                 shown_codes[index] = code;
             }
             let member = &fleet.members[index];
-            let address = member.machine.as_ref().and_then(|m| m.planes().remove("wg1"));
-            if let (false, true, Some(address)) = (logins[index], member.has(Step::FabricReady), address) {
-                logins[index] = true;
-                say::line(&format!("log in to {}: {}", member.name(), login(fleet.ns.name(), ssh_key, &address)));
+            let address = reachable(member);
+            if address.is_some() && address != logins[index] {
+                let line = login(fleet.ns.name(), ssh_key, address.as_deref().unwrap_or_default());
+                say::line(&format!("log in to {}, as root on this machine: {line}", member.name()));
+                logins[index] = address;
             }
         }
         if let Some(rack) = rack {
@@ -227,11 +228,30 @@ fn with_a_person(fleet: &mut Fleet, ssh_key: &Path, rack: Option<&Rack>) -> Resu
     fleet.ns.must_be_quiet()
 }
 
+/// The address of a node that is on its planes now: one that was revoked and enrolled again may have another.
+fn reachable(member: &Member) -> Option<String> {
+    Step::reached(member.state()).filter(|step| *step >= Step::FabricReady)?;
+    member.machine.as_ref()?.planes().remove("wg1")
+}
+
 /// The command that logs in to a node: its address is on a plane, which only the lab's namespace reaches.
 fn login(namespace: &str, key: &Path, address: &str) -> String {
+    // Neither settings nor keys of whoever enters it: sshd takes six keys of an agent and then hangs up.
+    let own = "-F none -o IdentitiesOnly=yes";
     // The node is new each time, and so is its host key.
     let new = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
-    format!("ip netns exec {namespace} ssh -i {} {new} root@{address}", key.display())
+    format!("ip netns exec {namespace} ssh -i {} {own} {new} root@{address}", word(key))
+}
+
+/// A path as a word for a shell, in whatever directory it is: $KUBEDOS_CACHE may be relative, and have blanks.
+fn word(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = path.to_string_lossy();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// Becomes true once Enter was pressed. Without a terminal only a signal ends the demo.
@@ -259,5 +279,14 @@ mod tests {
             line.starts_with("ip netns exec kdlab-7-demo ssh -i /c/site/ssh-key ") && line.ends_with(" root@10.78.0.2"),
             "{line}"
         );
+        assert!(line.contains(" -F none -o IdentitiesOnly=yes "), "keys of an agent do not come first: {line}");
+    }
+
+    #[test]
+    fn the_key_of_a_login_is_one_word_from_every_directory() {
+        assert_eq!(word(Path::new("/c/site-1/ssh-key")), "/c/site-1/ssh-key");
+        assert_eq!(word(Path::new("/a b/it's/ssh-key")), r"'/a b/it'\''s/ssh-key'");
+        let here = std::env::current_dir().unwrap().join("c/ssh-key");
+        assert_eq!(word(Path::new("c/ssh-key")), word(&here));
     }
 }

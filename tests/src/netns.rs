@@ -12,6 +12,8 @@ use crate::tool;
 pub const SUBNET: &str = "10.44.0.0/24";
 pub const SEED_IP: &str = "10.44.0.1";
 pub const BRIDGE: &str = "br0";
+/// Range of IPv6 addresses of a plane, where a part gives one to a plane: the seed may answer its nodes in it.
+pub const PLANE6: &str = "fd00:80::/64";
 /// The seed's address at a second site, in another subnet.
 pub const SECOND_SEED_IP: &str = "10.45.0.1";
 /// Every name the lab makes begins with this; the lab's pid follows.
@@ -55,6 +57,7 @@ fn rules(also: &[String]) -> String {
             chain programs {{
                 type filter hook output priority -300; policy drop;
                 ip daddr @inside accept
+                ip6 daddr {PLANE6} accept
                 ip6 daddr ::1 accept
                 ip6 daddr fe80::/10 accept
                 ip6 daddr ff02::/16 accept

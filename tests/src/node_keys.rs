@@ -16,8 +16,8 @@ const PLANES: [&str; 3] = ["wg1", PLANE, "wg3"];
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Where the ping on a node writes.
 const LOG: &str = "/run/kubedos-lab-ping";
-/// Answers that may be lost while both nodes change over, at five a second: a node reports a list before it acts on it, and the others may
-/// drop its old key in that time. Emulated, each step takes seconds.
+/// Answers that may be lost while both nodes change over, at five a second: until each peer has seen a handshake of the new key. Emulated,
+/// each step takes seconds.
 const MAX_LOST: u64 = 100;
 
 type Keys = BTreeMap<String, String>;

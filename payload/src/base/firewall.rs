@@ -33,13 +33,18 @@ pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
 
 /// Loads the rules unless the kernel has them already.
 pub(super) fn load(base: &mut Base<'_>) -> Result<Change, BaseError> {
-    let query = query(base.info, base.peers)?;
-    if !base.stale.firewall && (base.run)(&Command::QueryFirewall(query)).is_ok() {
+    if !base.stale.firewall && is_loaded(base)? {
         return Ok(Change::None);
     }
     (base.run)(&Command::LoadFirewall)?;
     base.stale.firewall = false;
     Ok(Change::Made)
+}
+
+/// Whether the kernel has the rules.
+pub(super) fn is_loaded(base: &Base<'_>) -> Result<bool, BaseError> {
+    let query = query(base.info, base.peers)?;
+    Ok((base.run)(&Command::QueryFirewall(query)).is_ok())
 }
 
 pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {

@@ -109,6 +109,11 @@ impl Base<'_> {
         outcomes
     }
 
+    /// Whether the kernel's firewall is that of this identity and list. Changes nothing.
+    pub fn has_firewall(&self) -> bool {
+        firewall::is_loaded(self).unwrap_or(false)
+    }
+
     fn one(&mut self, step: Step) -> Result<Change, BaseError> {
         match step {
             Step::HostName => hosts::write_name(self),

@@ -16,13 +16,14 @@ use cluster_seed::trouble::Trouble;
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
+use crate::node::applied::{self, ListId};
 use crate::node::clock;
 use crate::node::gate;
 use crate::node::lists::{self, ListError, Lists, Refreshed};
 use crate::node::planes;
 use crate::pinned;
 use crate::report::{LAST_WORDS, ReportError, Reporter};
-use crate::state::NodeDir;
+use crate::state::{NodeDir, StateError};
 
 /// Attempts to fetch the peer list before the stored one is used.
 const PEER_TRIES: u32 = 10;
@@ -74,12 +75,15 @@ impl Node<'_> {
             let words = clock::follow(self.root, seed, self.wait).context("asking the seed for the time")?;
             self.console.step(&format!("time {words}"));
         }
-        let peers = self.first_peers()?;
+        let (peers, id) = self.first_peers()?;
         self.console.step("base role");
         let mut base = self.base(&peers);
         let outcomes = self.run_base(&mut base, Step::ALL);
         self.console.step("planes");
         self.up(&peers).context("bringing up the planes")?;
+        if self.has(id, &peers) {
+            self.tell();
+        }
         self.booted();
         self.report(&outcomes);
         self.gate(&self.countersigned(&peers)?)?;
@@ -95,9 +99,13 @@ impl Node<'_> {
         for _ in 0..COUNTERSIGN_TRIES {
             (self.wait)(COUNTERSIGN_PAUSE);
             match self.refresh() {
-                Ok(Refreshed { peers, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
+                Ok(Refreshed { peers, id, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
                     self.console.step("countersigned");
-                    planes::up(self.root, self.identity, &peers).context("changing the planes")?;
+                    self.restore(&peers);
+                    self.up(&peers).context("changing the planes")?;
+                    if self.has(id, &peers) {
+                        self.tell();
+                    }
                     return Ok(peers);
                 }
                 Ok(_) => {}
@@ -158,30 +166,68 @@ impl Node<'_> {
         }
     }
 
-    /// Reports to the seed which list this node holds, over the control plane if possible.
-    fn refresh(&self) -> Result<Refreshed, ListError> {
-        let held = self.dir.peers(self.identity)?;
-        let plane = lists::plane_url(self.root, self.identity, &held).map(|url| Http::new(&url));
-        let lists = Lists { dir: self.dir, identity: self.identity, key: self.key };
-        lists.refresh(plane.as_ref(), self.http)
+    fn lists(&self) -> Lists<'_> {
+        let applied = applied::read(self.root, &self.identity.info.planes);
+        Lists { dir: self.dir, identity: self.identity, key: self.key, applied }
     }
 
-    fn first_peers(&self) -> anyhow::Result<PeersFile> {
-        let stored = self.dir.peers(self.identity).context("reading the peer list")?;
+    /// The seed on the control plane; `None` while that does not exist.
+    fn on_plane(&self) -> Result<Option<Http>, StateError> {
+        let held = self.dir.peers(self.identity)?;
+        Ok(lists::plane_url(self.root, self.identity, &held).map(|url| Http::new(&url)))
+    }
+
+    /// Reports to the seed which list the kernel has, over the control plane if possible, and gets the newest one.
+    fn refresh(&self) -> Result<Refreshed, ListError> {
+        self.lists().refresh(self.on_plane()?.as_ref(), self.http)
+    }
+
+    /// After [`Node::up`] with this list: notes that the kernel has it, if its firewall has it too.
+    fn has(&self, id: ListId, peers: &PeersFile) -> bool {
+        if !self.base(peers).has_firewall() {
+            tracing::info!(version = id.version, "the firewall does not have this peer list yet");
+            return false;
+        }
+        applied::keep(self.root, &self.identity.info.planes, id).unwrap_or_else(|e| {
+            tracing::error!(error = %chain(&e), "the list in the kernel is not noted, and not reported to the seed");
+            false
+        })
+    }
+
+    /// Tells the seed what [`Node::has`] noted. Without an answer, the next refresh does.
+    fn tell(&self) {
+        let told = self.on_plane().map_err(ListError::from).and_then(|plane| self.lists().report(plane.as_ref(), self.http));
+        if let Err(e) = told {
+            tracing::debug!(error = %chain(&e), "the new peer list was not reported");
+        }
+    }
+
+    fn stored(&self) -> anyhow::Result<(PeersFile, ListId)> {
+        let (list, sealed) = self.dir.newest(self.identity).context("reading the peer list")?;
+        let id = ListId::of(&list, &sealed);
+        Ok((list, id))
+    }
+
+    fn first_peers(&self) -> anyhow::Result<(PeersFile, ListId)> {
+        let (stored, id) = self.stored()?;
         // With the stored list, so that the new one can come over the control plane.
-        if let Err(e) = self.up(&stored) {
-            tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list");
+        match self.up(&stored) {
+            // Except at the first start, the firewall has been loaded from its file by now.
+            Ok(()) => {
+                self.has(id, &stored);
+            }
+            Err(e) => tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list"),
         }
         for attempt in 0..PEER_TRIES {
             match self.refresh() {
-                Ok(refreshed) => return Ok(refreshed.peers),
+                Ok(refreshed) => return Ok((refreshed.peers, refreshed.id)),
                 Err(e) => {
                     tracing::warn!(error = %chain(&e), attempt, "peer list not refreshed");
                     (self.wait)(Duration::from_secs(3));
                 }
             }
         }
-        self.dir.peers(self.identity).context("reading the peer list")
+        self.stored()
     }
 
     /// With the keys that the newest list names.
@@ -220,18 +266,25 @@ impl Node<'_> {
 
     fn refresh_once(&self, restore: bool) -> anyhow::Result<(PeersFile, bool)> {
         let fetched = self.refresh();
-        let peers = match &fetched {
-            Ok(refreshed) => refreshed.peers.clone(),
-            Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
+        let (peers, id) = match &fetched {
+            Ok(refreshed) => (refreshed.peers.clone(), refreshed.id),
+            Err(_) => self.stored()?,
         };
+        // Also true of a list that an earlier round stored and did not get into the kernel.
+        let lacking = applied::read(self.root, &self.identity.info.planes) != id;
         // A new list may change the firewall.
-        if restore || fetched.as_ref().is_ok_and(|refreshed| refreshed.changed) {
+        if restore || lacking {
             self.restore(&peers);
         }
-        let Refreshed { peers, changed, .. } = fetched?;
+        if lacking {
+            self.up(&peers).context("changing the planes")?;
+            if self.has(id, &peers) && fetched.is_ok() {
+                self.tell();
+            }
+        }
+        let changed = fetched?.changed;
         let stale = planes::forget(self.identity, &peers, (self.now)());
-        let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
-        if changed || missing || stale || !peers.rotating.is_empty() {
+        if stale || (!lacking && !peers.rotating.is_empty()) {
             self.up(&peers).context("changing the planes")?;
         }
         if changed {

@@ -1,4 +1,4 @@
-//! The node's peer list: the node reports which one it holds, and gets the seed's if that is a different one.
+//! The node's peer list: the node reports which one its kernel has, and gets the seed's if that is a different one.
 //!
 //! It asks over the control plane first, where only the seed can answer. On the boot network another host can answer in its
 //! place and withhold a list with a revocation; but then the seed gets no report of the new list, and shows that.
@@ -14,6 +14,7 @@ use cluster_seed::seal::{SealError, Sealed, SigningKey, key_from_text};
 
 use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError, chain};
+use crate::node::applied::ListId;
 use crate::pinned::PinError;
 use crate::state::{NodeDir, StateError};
 
@@ -34,12 +35,15 @@ pub struct Lists<'a> {
     pub dir: &'a NodeDir,
     pub identity: &'a NodeIdentity,
     pub key: &'a SigningKey,
+    /// The list that the kernel has: the one that is reported.
+    pub applied: ListId,
 }
 
 /// The list after a refresh.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refreshed {
     pub peers: PeersFile,
+    pub id: ListId,
     /// It differs from the stored one.
     pub changed: bool,
     /// The seed answered over the control plane.
@@ -68,20 +72,36 @@ impl Lists<'_> {
         if let Some(http) = plane {
             match self.exchange(http) {
                 Err(ListError::Fetch(e)) => tracing::warn!(error = %chain(&e), "no peer list over the control plane"),
-                other => return other.map(|(peers, changed)| Refreshed { peers, changed, on_plane: true }),
+                other => return other.map(|refreshed| Refreshed { on_plane: true, ..refreshed }),
             }
         }
-        let (peers, changed) = self.exchange(underlay)?;
-        Ok(Refreshed { peers, changed, on_plane: false })
+        self.exchange(underlay)
     }
 
-    fn exchange(&self, http: &Http) -> Result<(PeersFile, bool), ListError> {
+    /// Tells the seed which list the kernel has, outside of a refresh: which nodes have not received a revocation, or a new key, is
+    /// shown and acted on at once. The answer is for the next refresh.
+    ///
+    /// # Errors
+    /// If the seed cannot be reached, or refuses this node.
+    pub fn report(&self, plane: Option<&Http>, underlay: &Http) -> Result<(), ListError> {
+        let (mine, _) = self.dir.newest(self.identity)?;
+        let refused = Refused::entries(&self.dir.refused(self.identity)?);
+        if let Some(http) = plane {
+            match self.tell(http, &mine, refused.clone()) {
+                Err(ListError::Fetch(e)) => tracing::debug!(error = %chain(&e), "no report over the control plane"),
+                other => return other.map(drop),
+            }
+        }
+        self.tell(underlay, &mine, refused).map(drop)
+    }
+
+    fn exchange(&self, http: &Http) -> Result<Refreshed, ListError> {
         let (mine, sealed) = self.dir.newest(self.identity)?;
         let refused = Refused::entries(&self.dir.refused(self.identity)?);
         if let Some(refused) = &refused {
             tracing::error!(nodes = ?refused.names, more = refused.more, "the seed lists nodes that the offline key did not sign");
         }
-        let mut reply = self.tell(http, (&mine, &sealed), refused)?;
+        let mut reply = self.tell(http, &mine, refused)?;
         if reply.send {
             // This node may hold a newer list than a seed that was restored from an old copy.
             match http.post_json_within(&self.path("list"), &sealed, MAX_LIST as u64) {
@@ -91,41 +111,35 @@ impl Lists<'_> {
             }
         }
         let apt = reply.apt.take();
-        let taken = match reply.peers {
+        let changed = match reply.peers {
             Some(list) => self.take(http, &list)?,
-            None => (mine, false),
+            None => false,
         };
         // Only from a seed whose list counts.
         if let Some(Err(e)) = apt.map(|keys| self.dir.accept_apt_keys(self.identity, &keys)) {
             tracing::warn!(error = %chain(&e), "the APT keys of the seed were not accepted");
         }
-        Ok(taken)
+        let (peers, sealed) = if changed { self.dir.newest(self.identity)? } else { (mine, sealed) };
+        Ok(Refreshed { id: ListId::of(&peers, &sealed), peers, changed, on_plane: false })
     }
 
-    fn take(&self, http: &Http, list: &Sealed<PeersFile>) -> Result<(PeersFile, bool), ListError> {
-        let (peers, changed) = match self.accept(http, list) {
+    /// True if the list is new.
+    fn take(&self, http: &Http, list: &Sealed<PeersFile>) -> Result<bool, ListError> {
+        match self.accept(http, list) {
             Err(ListError::State(StateError::Countersign(why))) => {
                 self.complain(http, &why);
-                return Err(StateError::Countersign(why).into());
+                Err(StateError::Countersign(why).into())
             }
-            other => other?,
-        };
-        if changed {
-            let refused = Refused::entries(&self.dir.refused(self.identity)?);
-            // The seed shows which nodes have not received a revocation; report it at once.
-            if let Err(e) = self.tell(http, (&peers, list), refused) {
-                tracing::debug!(error = %chain(&e), "the new peer list was not reported");
-            }
+            other => other,
         }
-        Ok((peers, changed))
     }
 
     /// Tells the seed why its list was refused as a whole. One that was taken over may keep that to itself: the log of the node has it.
     fn complain(&self, http: &Http, why: &PinError) {
         let why = chain(why);
         tracing::error!(error = %why, "the peer list of the seed was refused");
-        let Ok((mine, sealed)) = self.dir.newest(self.identity) else { return };
-        if let Err(e) = self.tell(http, (&mine, &sealed), Some(Refused::list(&why))) {
+        let Ok((mine, _)) = self.dir.newest(self.identity) else { return };
+        if let Err(e) = self.tell(http, &mine, Some(Refused::list(&why))) {
             tracing::debug!(error = %chain(&e), "the refusal was not reported");
         }
     }
@@ -134,20 +148,16 @@ impl Lists<'_> {
         format!("/api/v1/agent/{}/{what}", self.identity.info.enrollment)
     }
 
-    fn tell(
-        &self,
-        http: &Http,
-        (peers, sealed): (&PeersFile, &Sealed<PeersFile>),
-        refused: Option<Refused>,
-    ) -> Result<HeldReply, ListError> {
+    /// `newest` is the stored list, which may ask for keys before it is in the kernel.
+    fn tell(&self, http: &Http, newest: &PeersFile, refused: Option<Refused>) -> Result<HeldReply, ListError> {
         let held = Held {
             enrollment: self.identity.info.enrollment,
             seq: self.dir.held_number()?,
-            epoch: peers.epoch,
-            version: peers.version,
-            digest: sealed.digest(),
+            epoch: self.applied.epoch,
+            version: self.applied.version,
+            digest: self.applied.digest,
             // Without them, the report of the list counts all the same.
-            next: self.dir.next_keys(self.identity, peers).unwrap_or_else(|e| {
+            next: self.dir.next_keys(self.identity, newest).unwrap_or_else(|e| {
                 tracing::error!(error = %chain(&e), "no new key for the seed");
                 BTreeMap::new()
             }),
@@ -156,8 +166,8 @@ impl Lists<'_> {
         Ok(http.post_json_within(&self.path("held"), &Sealed::sign(&held, self.key)?, MAX_LIST as u64)?)
     }
 
-    /// Stores the list if it may replace the stored one.
-    fn accept(&self, http: &Http, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), ListError> {
+    /// Stores the list if it may replace the stored one; true if it did.
+    fn accept(&self, http: &Http, sealed: &Sealed<PeersFile>) -> Result<bool, ListError> {
         let site = key_from_text(&self.identity.info.site_key).map_err(StateError::from)?;
         let dir = self.dir.path();
         let held = epoch::seen(dir, &site);
@@ -168,7 +178,7 @@ impl Lists<'_> {
                 {
                     epoch::keep(dir, &site, &proof)?;
                 }
-                Ok((peers, changed))
+                Ok(changed)
             }
             Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
                 // The seed decides whether this is new to it.

@@ -10,6 +10,7 @@ pub mod address;
 
 pub mod join;
 
+pub mod applied;
 pub mod clock;
 pub mod lists;
 pub mod planes;

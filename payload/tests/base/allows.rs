@@ -5,11 +5,11 @@ use cluster_seed::identity::IdentityInfo;
 use cluster_seed::ids::Hostname;
 use cluster_seed::peers::{PeerNode, PeersFile};
 use cluster_seed::planes::{Allow, Party, Ports, Transport};
-use host::tool::Tool;
 use payload::base::{Command, Step, firewall};
 
 use crate::firewall::{nft, rules};
 use crate::machine::{Machine, info, peers};
+use crate::packets::{BEHIND, CONNECTS, CROSSES, Family, able, lines};
 
 fn allow(from: &str, to: &str, ports: &[Ports]) -> Allow {
     Allow { from: Party::from(from.to_owned()), to: Party::from(to.to_owned()), ports: ports.to_vec() }
@@ -90,56 +90,13 @@ fn nft_accepts_the_rules_of_allows() {
     nft(&["-c", "-f", &rules(&machine)]).expect("the rules load");
 }
 
-/// The node, with wg1 and wg2, and a sender behind each; both planes of the sender end in one namespace. A program listens on the
-/// ports 8080 and 9090 of every address. Prints which connections are made.
-const SENDS: &str = r#"
-set -e
-unshare --net sleep 60 & far=$!
-trap 'kill $far $server' EXIT
-until [ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
-out() { nsenter --net=/proc/$far/ns/net "$@"; }
-ip link set lo up
-out ip link set lo up
-for plane in 1 2; do
-  ip link add wg$plane type veth peer name far$plane netns $far
-  ip address add 10.5$plane.0.2/24 dev wg$plane
-  ip link set wg$plane up
-  for host in 1 8 9 33; do out ip address add 10.5$plane.0.$host/24 dev far$plane; done
-  out ip link set far$plane up
-done
-nft -f RULES
-python3 -c '
-import socket, time
-for port in (8080, 9090):
-    s = socket.socket(); s.bind(("0.0.0.0", port)); s.listen(); globals()["s%d" % port] = s
-print("listens", flush=True)
-time.sleep(60)' > ready & server=$!
-until grep -q listens ready; do :; done
-asks() { out python3 -c '
-import socket, sys
-s = socket.socket(); s.settimeout(1); s.bind((sys.argv[1], 0))
-try: s.connect((sys.argv[2], int(sys.argv[3]))); print(*sys.argv[1:], "answers")
-except OSError: print(*sys.argv[1:], "silent")' "$@"; }
-asks 10.52.0.8 10.52.0.2 8080
-asks 10.52.0.9 10.52.0.2 8080
-asks 10.52.0.8 10.52.0.2 9090
-asks 10.52.0.33 10.52.0.2 8080
-asks 10.52.0.1 10.52.0.2 8080
-asks 10.51.0.33 10.51.0.2 9090
-"#;
-
 #[test]
 fn a_plane_that_denies_carries_what_is_allowed_from_whom_and_nothing_else() {
-    if let Err(e) = nft(&["list", "ruleset"]) {
-        return kubedos_skip::skip("nft", e);
-    }
-    if let Err(e) = Tool::new("python3").arg("--version").run() {
-        return kubedos_skip::skip("python3", e);
+    if !able(Family::Four) {
+        return;
     }
     let machine = Machine::new();
     machine.apply_with(&info(), &denying());
-    let script = SENDS.replace("RULES", &rules(&machine)).replace(" ready", &format!(" {}", machine.at("/ready")));
-    let out = Tool::new("unshare").args(["--net", "sh", "-c", &script]).run().unwrap().text();
     let expected = [
         "10.52.0.8 10.52.0.2 8080 answers",
         "10.52.0.9 10.52.0.2 8080 answers",
@@ -150,47 +107,18 @@ fn a_plane_that_denies_carries_what_is_allowed_from_whom_and_nothing_else() {
         // wg1 is open.
         "10.51.0.33 10.51.0.2 9090 answers",
     ];
-    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(lines(&machine, Family::Four, &[BEHIND, CONNECTS]), expected);
 }
-
-/// The node forwards, and a file of an operator accepts whatever is forwarded. Behind wg1 and wg2 there is a namespace each, and behind
-/// eth0 a third one, as of containers.
-const CROSSES: &str = r#"
-set -e
-for n in 1 2 3; do unshare --net sleep 60 & eval far$n=$!; done
-trap 'kill $far1 $far2 $far3' EXIT
-for pid in $far1 $far2 $far3; do until [ "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done; done
-sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
-ip link set lo up
-n=0
-for link in wg1 wg2 pods; do
-  n=$((n + 1)); eval pid=\$far$n
-  ip link add $link type veth peer name far netns $pid
-  ip address add 10.5$n.0.2/24 dev $link
-  ip link set $link up
-  nsenter --net=/proc/$pid/ns/net ip address add 10.5$n.0.9/24 dev far
-  nsenter --net=/proc/$pid/ns/net ip link set far up
-  nsenter --net=/proc/$pid/ns/net ip route add default via 10.5$n.0.2
-done
-nft -f RULES
-asks() { if nsenter --net=/proc/$1/ns/net ping -n -q -c 2 -i 0.2 -W 2 $2 >/dev/null 2>&1; then echo "$3 $2 answers"; else echo "$3 $2 silent"; fi; }
-asks $far1 10.52.0.9 wg1
-asks $far2 10.51.0.9 wg2
-asks $far3 10.52.0.9 pods
-nft list chain inet kubedos forward | grep -o 'packets [1-9].*drop' >&2
-"#;
 
 /// Whatever the files of plays and of operators accept.
 #[test]
 fn nothing_is_forwarded_from_one_plane_to_another() {
-    if let Err(e) = nft(&["list", "ruleset"]) {
-        return kubedos_skip::skip("nft", e);
+    if !able(Family::Four) {
+        return;
     }
     let machine = Machine::new();
     machine.apply_with(&info(), &denying());
     machine.write("/etc/nftables.d/zz.nft", b"add rule inet kubedos forward accept\n");
-    let script = CROSSES.replace("RULES", &rules(&machine));
-    let out = Tool::new("unshare").args(["--net", "sh", "-c", &script]).run().unwrap().text();
     let expected = ["wg1 10.52.0.9 silent", "wg2 10.51.0.9 silent", "pods 10.52.0.9 answers"];
-    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(lines(&machine, Family::Four, &[CROSSES]), expected);
 }

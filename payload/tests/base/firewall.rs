@@ -5,9 +5,9 @@ use std::fs;
 use cluster_seed::identity::IdentityInfo;
 use host::tool::{Tool, ToolError};
 use payload::assets;
-use payload::base::Command;
+use payload::base::{Base, Command};
 
-use crate::machine::{Machine, info};
+use crate::machine::{Machine, info, peers};
 
 /// The rules for nft(8), with the paths of a temporary root.
 pub fn rules(machine: &Machine) -> String {
@@ -35,6 +35,24 @@ fn nft_accepts_the_rules_with_and_without_an_identity() {
     nft(&["-c", "-f", &rules(&machine)]).expect("a node without planes has rules");
     machine.write("/etc/nftables.d/other.nft", b"add rule inet nothing\n");
     assert!(nft(&["-c", "-f", &rules(&machine)]).is_err(), "the check can fail");
+}
+
+#[test]
+fn the_firewall_is_there_while_the_kernel_has_it_and_asking_loads_nothing() {
+    let machine = Machine::new();
+    let has = || {
+        let run = |c: &Command| machine.run(c);
+        let (info, list) = (info(), peers());
+        let base = Base::new(machine.root(), &info, &list, &run);
+        base.has_firewall()
+    };
+    assert!(!has());
+    machine.apply(&info());
+    machine.ran.borrow_mut().clear();
+    assert!(has());
+    machine.loaded.set(false);
+    assert!(!has(), "somebody flushed it");
+    assert!(machine.ran.borrow().iter().all(|c| matches!(c, Command::QueryFirewall(_))));
 }
 
 #[test]

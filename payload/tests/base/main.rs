@@ -4,5 +4,6 @@
 mod allows;
 mod firewall;
 mod machine;
+mod packets;
 mod six;
 mod steps;

@@ -5,6 +5,7 @@ use std::fs;
 use cluster_seed::held::AptKeys;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::Http;
+use payload::node::applied::ListId;
 use payload::node::lists::Lists;
 use payload::state::{NodeDir, state_files, write_state_files};
 
@@ -21,7 +22,7 @@ fn an_installed_node_refuses_an_older_seed() {
     new.state().epoch = Some(2);
     old.state().epoch = Some(1);
     let key = SigningKey::from_bytes(&[7; 32]);
-    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let lists = Lists { dir: &dir, identity: &identity, key: &key, applied: ListId::NONE };
     let refresh = |mock: &Mock| lists.refresh(None, &Http::new(&mock.url));
     assert_eq!(refresh(&old).unwrap().peers.epoch, 1);
     assert_eq!(refresh(&new).unwrap().peers.epoch, 2);
@@ -43,20 +44,46 @@ fn the_list_comes_over_the_control_plane_first() {
     let (seed, replayed) = (Mock::start(Lie::None), Mock::start(Lie::None));
     replayed.state().version = 3;
     let (identity, key) = (seed.identity(), SigningKey::from_bytes(&[7; 32]));
-    let lists = Lists { dir: &dir, identity: &identity, key: &key };
-    let refresh = |plane: Option<&str>| lists.refresh(plane.map(Http::new).as_ref(), &Http::new(&replayed.url));
+    let lists = |applied| Lists { dir: &dir, identity: &identity, key: &key, applied };
+    let refresh = |plane: Option<&str>, applied| lists(applied).refresh(plane.map(Http::new).as_ref(), &Http::new(&replayed.url));
     // While the plane is down, the node gets only the replayed list.
     let nobody = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let first = refresh(Some(&nobody)).unwrap();
+    let first = refresh(Some(&nobody), ListId::NONE).unwrap();
     assert_eq!((first.peers.version, first.changed, first.on_plane), (3, true, false));
     replayed.state().held.clear();
-    let next = refresh(Some(&seed.url)).unwrap();
+    let next = refresh(Some(&seed.url), first.id).unwrap();
     assert_eq!((next.peers.version, next.changed, next.on_plane), (9, true, true));
     assert!(replayed.state().held.is_empty(), "the boot network was not asked");
-    // It reports the old version, and at once the new one.
-    let told: Vec<u64> = seed.state().held.iter().map(|h| h.version).collect();
-    assert_eq!(told, [3, 9]);
-    assert!(!refresh(Some(&seed.url)).unwrap().changed);
+    // It reports the old version, and the new one as soon as the kernel has it.
+    let told = || -> Vec<u64> { seed.state().held.iter().map(|h| h.version).collect() };
+    assert_eq!(told(), [3]);
+    lists(next.id).report(Some(&Http::new(&seed.url)), &Http::new(&replayed.url)).unwrap();
+    assert_eq!(told(), [3, 9]);
+    assert!(replayed.state().held.is_empty(), "the boot network was not told");
+    assert!(!refresh(Some(&seed.url), next.id).unwrap().changed);
+}
+
+#[test]
+fn a_list_that_is_stored_and_not_in_the_kernel_is_never_reported() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (seed, key) = (Mock::start(Lie::None), SigningKey::from_bytes(&[7; 32]));
+    let identity = seed.identity();
+    let lists = |applied| Lists { dir: &dir, identity: &identity, key: &key, applied };
+    let http = Http::new(&seed.url);
+    let first = lists(ListId::NONE).refresh(None, &http).unwrap();
+    assert!(first.changed && dir.peers(&identity).unwrap().version == 9);
+    // Its planes do not come up, and the agent is started again.
+    for _ in 0..2 {
+        let again = lists(ListId::NONE).refresh(None, &http).unwrap();
+        assert!(!again.changed && again.id == first.id, "the stored list is the one to act on");
+    }
+    let told = || -> Vec<(u64, u64)> { seed.state().held.iter().map(|h| (h.epoch, h.version)).collect() };
+    assert_eq!(told(), [(0, 0); 3]);
+    lists(first.id).report(None, &http).unwrap();
+    assert_eq!(told()[3..], [(1, 9)]);
+    assert_eq!(seed.state().held[3].digest, first.id.digest);
 }
 
 /// M6: a node sends its newer list to a seed with an older one, and accepts the higher version in the answer.
@@ -67,8 +94,11 @@ fn a_restored_seed_gets_the_newer_list() {
     let dir = NodeDir::new(&run);
     let (seed, key) = (Mock::start(Lie::None), SigningKey::from_bytes(&[7; 32]));
     let identity = seed.identity();
-    let lists = Lists { dir: &dir, identity: &identity, key: &key };
-    let refresh = || lists.refresh(None, &Http::new(&seed.url));
+    let refresh = || {
+        let (list, sealed) = dir.newest(&identity).unwrap();
+        let applied = ListId::of(&list, &sealed);
+        Lists { dir: &dir, identity: &identity, key: &key, applied }.refresh(None, &Http::new(&seed.url))
+    };
     assert_eq!(refresh().unwrap().peers.version, 9);
     seed.state().version = 4;
     // The seed ignores it: the node keeps its list.
@@ -92,7 +122,7 @@ fn a_new_release_certificate_comes_with_the_list() {
     let (seed, old) = (Mock::start(Lie::None), Mock::start(Lie::None));
     let (identity, key) = (seed.identity(), SigningKey::from_bytes(&[7; 32]));
     write_state_files(&run, &state_files(&identity, &key).unwrap()).unwrap();
-    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let lists = Lists { dir: &dir, identity: &identity, key: &key, applied: ListId::NONE };
     let keyring = || dir.identity().unwrap().info.darksite.keyring;
     let sign = |mock: &Mock, serial, keyring: &str| {
         let signed = Sealed::sign(&AptKeys { epoch: 1, serial, keyring: keyring.into() }, &mock.state().site).unwrap();

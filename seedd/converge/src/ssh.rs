@@ -4,6 +4,8 @@
 //! Both are ed25519. A certificate names the node and its addresses, is valid from 1970, because the clock of a node may be
 //! behind, until a year after it was issued, and is renewed before half of that ([`crate::pki::RENEW`]).
 
+use std::net::Ipv6Addr;
+
 use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
@@ -63,22 +65,33 @@ pub fn authority(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
     Ok(stored(tx)?.map(|s| s.public))
 }
 
-/// The names that a node's certificate is for: its host name, the label of it, and its addresses.
-fn principals(names: &Names) -> Vec<String> {
+/// The names that a node's certificate is for: its host name, the label of it, and its addresses of both families.
+fn principals(names: &Names, second: &[Ipv6Addr]) -> Vec<String> {
     let label = names.name.split('.').next().unwrap_or_default().to_owned();
     let mut all = vec![names.name.clone()];
     all.extend([label].into_iter().filter(|l| *l != names.name));
     // Not the loopback address of the certificates for services.
     all.extend(names.addresses.iter().filter(|ip| !ip.is_loopback()).map(ToString::to_string));
+    all.extend(second.iter().map(ToString::to_string));
     all
 }
 
 /// A new certificate for the host key that a node told, unless the one that it holds is as good. `None` too while the site has
-/// no authority, or if the key is not an ed25519 key. `now` is in Unix seconds.
-pub fn renew(tx: &Tx<'_>, vault: &AgeKey, names: &Names, told: &SshHost, now: u64) -> Result<Option<SshCertificate>> {
+/// no authority, or if the key is not an ed25519 key. `second` are the node's IPv6 addresses; `now` is in Unix seconds.
+///
+/// # Errors
+/// If the authority's key cannot be read, opened with `vault`, or used.
+pub fn renew(
+    tx: &Tx<'_>,
+    vault: &AgeKey,
+    names: &Names,
+    second: &[Ipv6Addr],
+    told: &SshHost,
+    now: u64,
+) -> Result<Option<SshCertificate>> {
     let Some(stored) = stored(tx)? else { return Ok(None) };
     let Some(host) = host_key(&told.key) else { return Ok(None) };
-    let principals = principals(names);
+    let principals = principals(names, second);
     let said = serde_json::to_string(&(&stored.public, &told.key, &principals))?;
     let id = Digest::of(said.as_bytes());
     if told.held.is_some_and(|held| held.id == id && !is_old(held.issued, now)) {

@@ -30,7 +30,22 @@ fn site() -> (Store, AgeKey) {
 }
 
 fn issue(store: &Store, vault: &AgeKey, told: &SshHost, now: u64) -> Option<SshCertificate> {
-    store.read(|tx| renew(tx, vault, &names(), told, now)).unwrap()
+    store.read(|tx| renew(tx, vault, &names(), &[], told, now)).unwrap()
+}
+
+#[test]
+fn a_certificate_names_the_ipv6_addresses_too_and_is_renewed_when_there_are_others() {
+    let (store, vault) = site();
+    let first = issue(&store, &vault, &SshHost { key: host(1), held: None }, NOW).unwrap();
+    let with = |text: &str, held| {
+        let told = SshHost { key: host(1), held: Some(held) };
+        store.read(|tx| renew(tx, &vault, &names(), &[text.parse().unwrap()], &told, NOW)).unwrap()
+    };
+    let made = with("fd00:78::2", first.held).expect("the plane got IPv6");
+    let certificate = Certificate::from_openssh(&made.certificate).unwrap();
+    assert_eq!(certificate.valid_principals(), ["n1.lab.lan", "n1", "10.78.0.2", "10.79.0.2", "fd00:78::2"]);
+    assert!(with("fd00:78::2", made.held).is_none(), "one is enough");
+    assert!(with("fd00:99::2", made.held).is_some(), "another range");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl App {
         for holder in tx.holders()?.into_iter().filter(|h| h.state.boots_from_disk()) {
             let held = holder.held.map(|h| (h.epoch, h.version));
             // Until its planes are up, a node may still be in its first boot from disk.
-            let silent = held.is_none() && holder.state == EnrollmentState::Installed;
+            let silent = held.is_none_or(|(epoch, _)| epoch == 0) && holder.state == EnrollmentState::Installed;
             let (behind, unaware) = if silent { (false, false) } else { signed.judge(held, now()) };
             // Versions can be compared only within one epoch.
             let version = holder.held.filter(|h| h.epoch == list.0).map(|h| h.version);
@@ -143,7 +143,7 @@ impl App {
         for (id, state) in some.iter().filter(|(_, state)| state.boots_from_disk()) {
             let Some(node) = tx.node_of(*id)?.filter(|n| !n.revoked) else { continue };
             let held = tx.held_of(node.id)?;
-            let silent = held.is_none() && *state == EnrollmentState::Installed;
+            let silent = held.is_none_or(|h| h.epoch == 0) && *state == EnrollmentState::Installed;
             let behind = !silent && signed.judge(held.map(|h| (h.epoch, h.version)), now()).0;
             let version = held.filter(|h| h.epoch == list.0).map(|h| h.version);
             let view = HeldView { version, current: list.1, behind };

@@ -10,7 +10,6 @@ use cluster_seed::ids::Hostname;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey, key_text};
 use payload::http::Http;
-use payload::node::lists::Lists;
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;
@@ -197,8 +196,7 @@ impl Running {
 
     /// One period of its timer; the names that it knows then.
     fn refresh(&self, url: &str) -> Vec<String> {
-        let lists = Lists { dir: &self.dir, identity: &self.identity, key: &self.machine.key };
-        if let Err(e) = lists.refresh(None, &Http::new(url)) {
+        if let Err(e) = period(&self.dir, &self.identity, &self.machine.key, &Http::new(url)) {
             println!("{}", payload::http::chain(&e));
         }
         self.dir.peers(&self.identity).unwrap().nodes.keys().map(|n| n.label().to_owned()).collect()

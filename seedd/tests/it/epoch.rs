@@ -9,7 +9,7 @@ use cluster_seed::identity::NodeIdentity;
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::{Http, chain};
-use payload::node::lists::{ListError, Lists, Refreshed};
+use payload::node::lists::{ListError, Refreshed};
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::mode::Mode;
@@ -91,8 +91,7 @@ fn the_nodes_follow_the_promoted_seed_and_silence_the_other() {
     let (old, new) = (Http::new(&serve(&at_a)), Http::new(&serve(&at_b)));
     let dir = NodeDir::new(&t.path);
 
-    let lists = Lists { dir: &dir, identity: &identity, key: &first.key };
-    let refresh = |seed: &Http| -> Result<Refreshed, ListError> { lists.refresh(None, seed) };
+    let refresh = |seed: &Http| -> Result<Refreshed, ListError> { period(&dir, &identity, &first.key, seed) };
     assert_eq!(refresh(&old).unwrap().peers.epoch, 1);
     assert_eq!(at_a.mode().unwrap(), Mode::Active, "nobody has told it yet");
     assert_eq!(refresh(&new).unwrap().peers.epoch, 2);

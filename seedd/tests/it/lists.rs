@@ -13,7 +13,6 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::Http;
-use payload::node::lists::Lists;
 use payload::state::NodeDir;
 use seedd::app::App;
 use site::{Site, setting};
@@ -44,8 +43,7 @@ impl Running {
 
     /// One period of its timer; the version that it holds then.
     fn refresh(&self, url: &str) -> u64 {
-        let lists = Lists { dir: &self.dir, identity: &self.identity, key: &self.machine.key };
-        if let Err(e) = lists.refresh(None, &Http::new(url)) {
+        if let Err(e) = period(&self.dir, &self.identity, &self.machine.key, &Http::new(url)) {
             println!("n: {}", payload::http::chain(&e));
         }
         self.version()

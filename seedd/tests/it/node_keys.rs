@@ -12,7 +12,6 @@ use cluster_seed::people::Rights;
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPublicKey;
 use payload::http::Http;
-use payload::node::lists::Lists;
 use payload::state::{NodeDir, state_files, write_state_files};
 use seedd::app::{App, Seed};
 use web::api::{Actor, ApiError, RotateWish, RotationApi as _, RotationRow, RotationStage};
@@ -41,9 +40,17 @@ impl Running {
 
     /// One period of its timer.
     fn refresh(&self, url: &str) {
-        let identity = self.dir.identity().unwrap();
-        let lists = Lists { dir: &self.dir, identity: &identity, key: &self.machine.key };
-        lists.refresh(None, &Http::new(url)).unwrap();
+        period(&self.dir, &self.dir.identity().unwrap(), &self.machine.key, &Http::new(url)).unwrap();
+    }
+
+    /// It gets the list, and its planes do not come up.
+    fn fetch(&self, url: &str) {
+        fetch(&self.dir, &self.dir.identity().unwrap(), &self.machine.key, &Http::new(url)).unwrap();
+    }
+
+    /// They do at last.
+    fn act(&self, url: &str) {
+        act(&self.dir, &self.dir.identity().unwrap(), &self.machine.key, &Http::new(url)).unwrap();
     }
 
     /// What it would set on its interfaces now.
@@ -151,6 +158,33 @@ fn rotation_of_one_node_leaves_the_keys_of_others_untouched() {
     assert_eq!(done(&app), 1);
     // Nobody was revoked by that.
     assert!(app.view_overview().unwrap().lists.revoked.is_empty());
+}
+
+#[test]
+fn a_key_goes_one_stage_further_when_every_kernel_has_the_list_and_not_when_every_disk_has() {
+    let (_t, app, url, nodes) = started(2);
+    let [a, b] = &nodes[..] else { panic!("two nodes") };
+    let before = a.keys()["wg2"];
+    rotate(&app, &wish(Some("n1"), Some("wg2"))).unwrap();
+    a.refresh(&url);
+    let new = current(&app).rotating[a.name()]["wg2"].other.unwrap();
+    a.refresh(&url);
+    b.fetch(&url);
+    assert!(b.knows(a, "wg2", &new), "it is in the stored list");
+    assert_eq!(stages(&app)[0].2, RotationStage::Announced, "n2 would not hear the new key yet");
+    assert_eq!(a.keys()["wg2"], before);
+    b.act(&url);
+    assert_eq!(stages(&app)[0].2, RotationStage::Switched);
+    // The same with the change-over: the old key stays until n1 uses the new one.
+    b.refresh(&url);
+    a.fetch(&url);
+    assert_eq!(stages(&app)[0].2, RotationStage::Switched, "n1 still uses the old key");
+    b.refresh(&url);
+    assert!(b.knows(a, "wg2", &before) && b.knows(a, "wg2", &new));
+    a.act(&url);
+    assert!(stages(&app).is_empty());
+    b.refresh(&url);
+    assert!(b.knows(a, "wg2", &new) && !b.knows(a, "wg2", &before));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use cluster_seed::ids::{Digest, Mac};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::setconf;
 use payload::http::Http;
+use payload::node::applied::ListId;
 use payload::node::lists::Lists;
 use payload::state::{NodeDir, state_files, write_state_files};
 use seedd::app::App;
@@ -86,7 +87,7 @@ fn the_running_seed_changes_its_keys_and_a_node_follows_over_the_boot_network() 
     std::fs::create_dir(&run).unwrap();
     write_state_files(&run, &state_files(&identity, &machine.key).unwrap()).unwrap();
     let dir = NodeDir::new(&run);
-    let lists = Lists { dir: &dir, identity: &identity, key: &machine.key };
+    let lists = Lists { dir: &dir, identity: &identity, key: &machine.key, applied: ListId::NONE };
     assert_eq!(lists.refresh(None, &Http::new(&serve(&app))).unwrap().peers, current(&app));
 
     let (before, old, password) = (current(&app), app.public.clone(), app.show_grub_password("test").unwrap());

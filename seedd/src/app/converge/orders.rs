@@ -53,7 +53,7 @@ impl App {
                 Some(sealed)
             }
         };
-        let ssh = self.ssh_certificate(tx, keys, &scene.own_names(node), ask)?;
+        let ssh = self.ssh_certificate(tx, keys, &scene, node, ask)?;
         Ok(Answer { orders: self.unless_held(orders, ask), certificates, poll: wish.poll, ssh, knows: knows::all() })
     }
 

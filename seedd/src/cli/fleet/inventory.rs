@@ -77,6 +77,12 @@ fn variables(node: &Node) -> Value {
         "kubedos_serial": node.serial,
         "kubedos_planes": planes,
     });
+    let second = node.planes.iter().filter_map(|p| Some((p.plane.clone(), json!(p.address6?.to_string()))));
+    let second: serde_json::Map<String, Value> = second.collect();
+    if !second.is_empty() {
+        all["kubedos_planes6"] = Value::Object(second);
+    }
+    // By IPv4, which every plane and every node has.
     if let Some(address) = node.address() {
         all["ansible_host"] = json!(address.to_string());
     }
@@ -108,6 +114,18 @@ mod tests {
             "labels": if domain.is_some() { json!(["gpu", "rack=r1"]) } else { json!([]) },
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn ipv6_addresses_are_beside_the_others_and_ansible_connects_by_ipv4() {
+        let mut n1 = node("n1.lab.lan", "web", "Converged", None);
+        assert_eq!(variables(&n1).get("kubedos_planes6"), None);
+        let before = variables(&n1);
+        n1.planes[1].address6 = Some("fd00:79::2".parse().unwrap());
+        let mut after = variables(&n1);
+        assert_eq!(after["kubedos_planes6"], json!({"wg2": "fd00:79::2"}), "and wg1 has none");
+        after.as_object_mut().unwrap().remove("kubedos_planes6");
+        assert_eq!(after, before);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Machines and nodes as the API tells them, as far as verbs decide by it, and how they are found by what an operator types.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::cluster::CONTROL_PLANE;
@@ -59,6 +59,9 @@ pub struct Node {
 pub struct Plane {
     pub plane: String,
     pub address: Ipv4Addr,
+    /// On planes with IPv6. Earlier seeds do not say it.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
 }
 
 /// The answer of `/api/v1/ssh`.
@@ -77,6 +80,11 @@ impl Node {
     /// Its address on the control plane.
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.planes.iter().find(|p| p.plane == CONTROL_PLANE).map(|p| p.address)
+    }
+
+    /// Its IPv6 address there, if the control plane has IPv6.
+    pub fn address6(&self) -> Option<Ipv6Addr> {
+        self.planes.iter().find(|p| p.plane == CONTROL_PLANE)?.address6
     }
 
     fn is(&self, typed: &str) -> bool {

@@ -78,15 +78,17 @@ fn known_hosts(ssh: &Ssh, nodes: &[Node]) -> Result<String> {
     }
     let mut hosts = vec![format!("*.{}", ssh.domain)];
     hosts.extend(reachable(nodes).map(|(_, address)| address.to_string()));
+    hosts.extend(reachable(nodes).filter_map(|(node, _)| Some(node.address6()?.to_string())));
     Ok(format!("@cert-authority {} {authority}", hosts.join(",")))
 }
 
-/// A part of ssh_config(5) per node.
+/// A part of ssh_config(5) per node. Its IPv6 address is another name for it; ssh connects to the IPv4 one.
 fn config(nodes: &[Node], known_hosts: &[Utf8PathBuf], way: &Way) -> String {
     let mut text = "# Made by `seedd ssh-config`; do not edit.\n".to_owned();
     let files: Vec<String> = known_hosts.iter().map(|file| format!("\"{file}\"")).collect();
     for (node, address) in reachable(nodes) {
-        text.push_str(&format!("\nHost {} {} {address}\n", node.label(), node.hostname));
+        let second = node.address6().map(|ip| format!(" {ip}")).unwrap_or_default();
+        text.push_str(&format!("\nHost {} {} {address}{second}\n", node.label(), node.hostname));
         text.push_str(&format!("    HostName {address}\n    HostKeyAlias {}\n    User {}\n", node.hostname, way.user));
         text.push_str(&format!("    UserKnownHostsFile {}\n", files.join(" ")));
         if let Some(jump) = &way.jump {
@@ -181,6 +183,17 @@ mod tests {
         let line = known_hosts(&ssh, &nodes).unwrap();
         assert_eq!(line, "@cert-authority *.lab.lan,10.78.0.2,10.78.0.3 ssh-ed25519 AAAA SSH hosts of a");
         assert!(known_hosts(&Ssh { authority: None, domain: "lab.lan".into() }, &nodes).is_err());
+    }
+
+    #[test]
+    fn the_ipv6_address_of_a_node_is_another_name_for_it() {
+        let (ssh, mut nodes) = site();
+        nodes[1].planes[0].address6 = Some("fd00:78::3".parse().unwrap());
+        let line = known_hosts(&ssh, &nodes).unwrap();
+        assert!(line.starts_with("@cert-authority *.lab.lan,10.78.0.2,10.78.0.3,fd00:78::3 ssh-ed25519 "), "{line}");
+        let text = config(&nodes, &[], &Way { user: "root".into(), jump: None });
+        assert!(text.contains("\nHost n1 n1.lab.lan 10.78.0.2\n"), "{text}");
+        assert!(text.contains("\nHost n2 n2.lab.lan 10.78.0.3 fd00:78::3\n    HostName 10.78.0.3\n"), "{text}");
     }
 
     #[test]

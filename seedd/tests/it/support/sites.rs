@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::{Claim, ClaimReply, Confirm, Hello, Mismatch, PROTOCOL, Report, ReportBody};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState as S;
+use cluster_seed::identity::NodeIdentity;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::join::token::{JoinToken, TokenId};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
@@ -16,6 +17,10 @@ use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::AgeKey;
 use converge::payload::{gather, publish};
+use payload::http::Http;
+use payload::node::applied::ListId;
+use payload::node::lists::{ListError, Lists, Refreshed};
+use payload::state::NodeDir;
 use seedd::app::App;
 use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
@@ -162,6 +167,35 @@ pub fn form(code: &str, name: &str, replace: bool) -> Approve {
 
 pub fn ip() -> IpAddr {
     "10.44.0.100".parse().unwrap()
+}
+
+/// What an agent says to the seed whose kernel has the list `applied`.
+fn lists<'a>(dir: &'a NodeDir, identity: &'a NodeIdentity, key: &'a SigningKey, applied: ListId) -> Lists<'a> {
+    Lists { dir, identity, key, applied }
+}
+
+fn stored(dir: &NodeDir, identity: &NodeIdentity) -> ListId {
+    let (list, sealed) = dir.newest(identity).unwrap();
+    ListId::of(&list, &sealed)
+}
+
+/// The first half of one period of an agent: it stores the seed's list, and has not acted on it yet.
+pub fn fetch(dir: &NodeDir, identity: &NodeIdentity, key: &SigningKey, seed: &Http) -> Result<Refreshed, ListError> {
+    lists(dir, identity, key, stored(dir, identity)).refresh(None, seed)
+}
+
+/// The second half: its kernel has the stored list, and it says so.
+pub fn act(dir: &NodeDir, identity: &NodeIdentity, key: &SigningKey, seed: &Http) -> Result<(), ListError> {
+    lists(dir, identity, key, stored(dir, identity)).report(None, seed)
+}
+
+/// Both; a list that it had already is not reported again.
+pub fn period(dir: &NodeDir, identity: &NodeIdentity, key: &SigningKey, seed: &Http) -> Result<Refreshed, ListError> {
+    let refreshed = fetch(dir, identity, key, seed)?;
+    if refreshed.changed {
+        act(dir, identity, key, seed)?;
+    }
+    Ok(refreshed)
 }
 
 /// A machine that speaks the protocol.
