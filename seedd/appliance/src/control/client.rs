@@ -10,12 +10,14 @@ use cluster_seed::ids::{Digest, Hostname, Mac};
 use cluster_seed::join::token::TokenId;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
+use site::putting::InUse;
 use site::tokens::Token;
 
 use super::answer::{
-    ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade, Nothing,
-    Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Session, Status, Unsealed,
+    Accepted, ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade,
+    Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Session, Status, Unsealed,
 };
+use super::note::Note;
 use super::request::{ChangeRequest, EventQuery, NewApiToken, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
 use crate::console::view::ConsoleView;
@@ -56,8 +58,9 @@ impl Client {
         self.ask(Request::Reload)
     }
 
-    pub fn promote(&self) -> Result<Promoted> {
-        self.ask(Request::Promote)
+    /// `drill`: of a copy of the site.
+    pub fn promote(&self, drill: bool) -> Result<Promoted> {
+        self.ask(Request::Promote { drill })
     }
 
     pub fn clock(&self) -> Result<Clock> {
@@ -154,6 +157,25 @@ impl Client {
     /// Puts a published payload in use.
     pub fn use_payload(&self, id: Digest) -> Result<Nothing> {
         self.change(ChangeRequest::UsePayload { id })
+    }
+
+    /// Puts in use what is in the data directory; nothing of it is written if any part is missing or not signed by its maker.
+    pub fn put_in_use(&self, named: &InUse) -> Result<Nothing> {
+        self.change(ChangeRequest::PutInUse { named: Box::new(named.clone()) })
+    }
+
+    /// Runs checks, those of cluster.yaml if none is named. A sealed seed needs the passphrase.
+    pub fn accept(&self, checks: &[String], passphrase: Option<&str>) -> Result<Accepted> {
+        self.change(ChangeRequest::Accept { checks: checks.to_vec(), passphrase: passphrase.map(str::to_owned) })
+    }
+
+    /// Refused without `force` if the cluster that the node votes in would lose its majority.
+    pub fn replace_node(&self, hostname: Hostname, force: bool) -> Result<Nothing> {
+        self.change(ChangeRequest::ReplaceNode { hostname, force })
+    }
+
+    pub fn note(&self, note: Note) -> Result<Nothing> {
+        self.change(ChangeRequest::Note { note })
     }
 
     pub fn doctor(&self) -> Result<DaemonFacts> {

@@ -97,13 +97,23 @@ fn requests_and_answers_are_written_as_they_always_were() {
     let new = NewApiToken { user: "bob".to_owned(), name: "backup".to_owned(), scopes: vec![Permission::Read], days: 9 };
     let act = |action| SiteRequest::Act { mac, action };
     let site = |ask| Request::Site { ask };
-    let m = "52:54:00:ab:00:01";
+    let change = |ask| site(SiteRequest::Change { ask });
+    let digest = cluster_seed::ids::Digest([0xab; 32]);
+    let used = site::putting::InUse {
+        snapshot: Some(digest),
+        artifacts: [("base".to_owned(), digest)].into(),
+        makers: [(digest, "key".to_owned())].into(),
+        ..site::putting::InUse::default()
+    };
+    let drilled = Note::Drilled { node: "n7".to_owned(), seconds: 1.5, target_seconds: 60.0, passed: true };
+    let (m, d) = ("52:54:00:ab:00:01", digest.to_string());
     for (request, line) in [
         (Request::Unseal { passphrase: "x".to_owned() }, r#"{"op":"unseal","passphrase":"x"}"#.to_owned()),
         (Request::Seal, r#"{"op":"seal"}"#.to_owned()),
         (Request::Status, r#"{"op":"status"}"#.to_owned()),
         (Request::View, r#"{"op":"view"}"#.to_owned()),
         (Request::PowerOff, r#"{"op":"powerOff"}"#.to_owned()),
+        (Request::Promote { drill: true }, r#"{"op":"promote","drill":true}"#.to_owned()),
         (Request::SetClock { to_ms: 9 }, r#"{"op":"setClock","toMs":9}"#.to_owned()),
         (
             site(SiteRequest::Events(query)),
@@ -127,6 +137,26 @@ fn requests_and_answers_are_written_as_they_always_were() {
         (
             site(SiteRequest::Change { ask: ChangeRequest::CreateMetricsToken { days: 9 } }),
             r#"{"op":"site","ask":{"what":"change","ask":{"what":"createMetricsToken","days":9}}}"#.to_owned(),
+        ),
+        (
+            change(ChangeRequest::PutInUse { named: Box::new(used) }),
+            format!(
+                r#"{{"op":"site","ask":{{"what":"change","ask":{{"what":"putInUse","named":{{"snapshot":"{d}","artifacts":{{"base":"{d}"}},"makers":{{"{d}":"key"}}}}}}}}}}"#
+            ),
+        ),
+        (
+            change(ChangeRequest::Accept { checks: vec!["time".to_owned()], passphrase: Some("x".to_owned()) }),
+            r#"{"op":"site","ask":{"what":"change","ask":{"what":"accept","checks":["time"],"passphrase":"x"}}}"#.to_owned(),
+        ),
+        (
+            change(ChangeRequest::ReplaceNode { hostname: "n7.kubedos.lan".parse().unwrap(), force: false }),
+            r#"{"op":"site","ask":{"what":"change","ask":{"what":"replaceNode","hostname":"n7.kubedos.lan","force":false}}}"#
+                .to_owned(),
+        ),
+        (
+            change(ChangeRequest::Note { note: drilled }),
+            r#"{"op":"site","ask":{"what":"change","ask":{"what":"note","note":{"done":"drilled","node":"n7","seconds":1.5,"targetSeconds":60.0,"passed":true}}}}"#
+                .to_owned(),
         ),
         (site(SiteRequest::Rehearsal { seconds: 3 }), r#"{"op":"site","ask":{"what":"rehearsal","seconds":3}}"#.to_owned()),
     ] {
@@ -178,7 +208,7 @@ fn what_waits_for_a_device_is_told_from_what_takes_turns() {
     let mac: cluster_seed::ids::Mac = "52:54:00:ab:00:01".parse().unwrap();
     for (request, waits) in [
         (Request::Status, false),
-        (Request::Promote, false),
+        (Request::Promote { drill: false }, false),
         (Request::Site { ask: SiteRequest::Power { mac } }, false),
         (Request::Site { ask: SiteRequest::Act { mac, action: answer::PowerAction::On } }, true),
         (Request::Site { ask: SiteRequest::Certificate { mac } }, true),
