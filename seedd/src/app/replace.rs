@@ -17,10 +17,9 @@ pub(crate) fn begin(tx: &Tx<'_>, scene: &Scene, actor: &str, hostname: &Hostname
         return Err(ApiError::bad(format!("there is no node named {hostname}"), "`seedd node list` lists all nodes"));
     }
     if let Some(v) = scene.voters_without(hostname).filter(|v| !force && !v.majority()) {
-        let why =
-            format!("{} of {} members of {VOTING} would be healthy without {hostname}: fewer than a majority", v.healthy, v.all);
+        let (healthy, all) = (v.healthy, v.all);
         return Err(ApiError::conflict(
-            why,
+            format!("{healthy} of {all} members of {VOTING} would be healthy without {hostname}: fewer than a majority"),
             "bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway",
         ));
     }
