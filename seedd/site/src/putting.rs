@@ -119,7 +119,7 @@ impl InUse {
         store.write(|tx| self.set(tx)).context("writing what is in use")
     }
 
-    /// What it names, with short ids, for the event log.
+    /// What it names, with short ids, for the event log; empty if it names nothing.
     pub fn text(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.snapshot.map(|id| format!("snapshot {}", id.short())));
@@ -127,8 +127,9 @@ impl InUse {
         parts.extend(self.artifacts.iter().map(|(role, id)| format!("artifact {} of role {role}", id.short())));
         parts.extend(self.extras.map(|id| format!("extras {}", id.short())));
         parts.extend(self.medium.map(|id| format!("medium {}", id.short())));
-        parts.extend(self.makers.iter().map(|(id, key)| format!("site key {key} for {}", id.short())));
-        parts.join(", ")
+        let in_use = Some(format!("in use: {}", parts.join(", "))).filter(|_| !parts.is_empty());
+        let signed = self.makers.iter().map(|(id, key)| format!("{} is signed by the site key {key}", id.short()));
+        in_use.into_iter().chain(signed).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -200,8 +201,13 @@ mod tests {
         assert_eq!(serde_json::from_str::<InUse>(&text).unwrap(), all());
         assert_eq!(serde_json::to_string(&InUse::default()).unwrap(), "{}");
         let words = all().text();
-        for part in ["snapshot 01", "netboot image 02", "artifact 03", "of role base", "extras 04", "medium 05", "site key "] {
+        for part in ["in use: snapshot 01", "netboot image 02", "artifact 03", "of role base", "extras 04", "medium 05", "; 0101"]
+        {
             assert!(words.contains(part), "no {part:?} in {words}");
         }
+        let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let made = InUse::made_by(&key, [id(1)]).text();
+        assert_eq!(made, format!("010101010101 is signed by the site key {}", key_text(&key)));
+        assert_eq!(InUse::default().text(), "");
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn put_in_use(tx: &Tx<'_>, actor: &str, named: &InUse) -> Result<(), 
         return Ok(());
     }
     named.set(tx)?;
-    let text = format!("in use: {}", named.text());
+    let text = named.text();
     tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::SiteInUse, &text) })?;
     Ok(())
 }
