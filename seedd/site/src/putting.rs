@@ -77,6 +77,11 @@ impl InUse {
         Ok(())
     }
 
+    /// True if it names files, and not only makers.
+    pub fn has_files(&self) -> bool {
+        *self != InUse { makers: self.makers.clone(), ..InUse::default() }
+    }
+
     /// True if all that it names is in use already.
     pub fn holds(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         for (role, id) in &self.artifacts {
@@ -209,5 +214,6 @@ mod tests {
         let made = InUse::made_by(&key, [id(1)]).text();
         assert_eq!(made, format!("010101010101 is signed by the site key {}", key_text(&key)));
         assert_eq!(InUse::default().text(), "");
+        assert!(all().has_files() && !InUse::made_by(&key, [id(1)]).has_files() && !InUse::default().has_files());
     }
 }

@@ -54,13 +54,23 @@ pub fn control(dir: &DataDir) -> Option<Client> {
     client.answers().then_some(client)
 }
 
+/// Root's files go to the user that runs the daemon, before it looks at them.
+pub fn let_it_read(dir: &DataDir) -> Result<()> {
+    dir.site().hand_over().map(drop)
+}
+
 /// Puts in use what a command has made in the data directory: checked, and in the log. A running daemon does it.
 ///
 /// # Errors
 /// If anything is missing or not signed by its maker. Then nothing is changed, and what was made stays.
 pub fn put_in_use(dir: &DataDir, store: &Store, named: &InUse) -> Result<()> {
     let done = match control(dir) {
-        Some(daemon) => daemon.put_in_use(named).map(drop),
+        Some(daemon) => {
+            if named.has_files() {
+                let_it_read(dir)?;
+            }
+            daemon.put_in_use(named).map(drop)
+        }
         None => named
             .check(&dir.site(), store)
             .and_then(|()| store.write(|tx| change::put_in_use(tx, ACTOR, named)).map_err(anyhow::Error::from)),
