@@ -193,7 +193,7 @@ impl Client {
     }
 
     fn change<T: DeserializeOwned>(&self, ask: ChangeRequest) -> Result<T> {
-        self.ask_site(SiteRequest::Change { ask })
+        self.ask_site(SiteRequest::Change { ask }).map_err(of_another_version)
     }
 
     fn ask_site<T: DeserializeOwned>(&self, ask: SiteRequest) -> Result<T> {
@@ -222,6 +222,14 @@ impl Client {
     }
 }
 
+/// A daemon that was not restarted after an upgrade does not know every request.
+fn of_another_version(error: anyhow::Error) -> anyhow::Error {
+    if !error.to_string().contains("unknown variant") {
+        return error;
+    }
+    site::hint::with(error, "the running seed is of another version: restart it, and run the command again")
+}
+
 /// A read that timed out is "resource temporarily unavailable" to the system, which helps no reader.
 pub(super) fn late(error: anyhow::Error, limit: Duration) -> anyhow::Error {
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
@@ -246,6 +254,14 @@ fn remedy(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_of_another_version_is_to_be_restarted() {
+        let unknown = serde_json::from_str::<ChangeRequest>(r#"{"what":"fly"}"#).err().unwrap();
+        let hint = |error| site::hint::of(&of_another_version(error));
+        assert!(hint(anyhow!("reading the control socket's line: {unknown}")).unwrap().contains("restart it"));
+        assert_eq!(hint(anyhow!("there is no payload")), None);
+    }
 
     #[test]
     fn the_hint_names_the_cause() {
