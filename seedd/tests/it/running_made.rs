@@ -271,3 +271,36 @@ fn a_standby_is_promoted_in_a_drill_without_a_daemon_too() {
     assert!(refused.code == 1 && refused.err.contains("not a standby"), "{}", refused.err);
     assert_eq!(active.open_store().unwrap().setting(setting::DRILL).unwrap(), None);
 }
+
+/// A site whose cluster.yaml lists a file that is there, and the file with its passphrase.
+fn with_extras(t: &Temp) -> (Site, String) {
+    let site = empty(&t.path.join("e"), "site-e", A);
+    let file = t.path.join("file");
+    std::fs::write(&file, "content").unwrap();
+    let listed = format!("  extras:\n    files: [{{path: a/b, url: {file}, sha256: {}}}]\n", Digest::of(b"content"));
+    let text = std::fs::read_to_string(site.cluster_file()).unwrap() + &listed;
+    std::fs::write(site.cluster_file(), text).unwrap();
+    (site, passphrase(&t.path, A))
+}
+
+fn fetched(store: &Store) {
+    let id = store.extras().unwrap().unwrap();
+    assert_eq!(told(store), [format!("in use: extras {}", id.short())]);
+}
+
+#[test]
+fn a_running_daemon_puts_fetched_extras_in_use() {
+    let t = temp();
+    let (site, pass) = with_extras(&t);
+    let mut b = Bench::of(Front::of(t, site));
+    b.writes(&["darksite", "extras", "fetch", "--passphrase-file", &pass], "site.in_use");
+    fetched(&b.front.app.store);
+}
+
+#[test]
+fn fetched_extras_are_put_in_use_without_a_daemon_too() {
+    let t = temp();
+    let (site, pass) = with_extras(&t);
+    writes(&site, &["darksite", "extras", "fetch", "--passphrase-file", &pass], "site.in_use");
+    fetched(&site.open_store().unwrap());
+}
