@@ -154,6 +154,7 @@ kinds! {
     SiteExported "site.exported" Idle,
     SiteImported "site.imported" Idle,
     SiteMoved "site.moved" Idle,
+    SiteInUse "site.in_use" Idle,
     ImageBuilt "image.built" Idle,
     SitePromoted "site.promoted" Idle,
     DrillPassed "drill.passed" Good,

@@ -80,6 +80,9 @@ pub mod payloads;
 /// Snapshots and their proofs.
 pub mod snapshots;
 
+/// Putting in use what was built, fetched, imported or adopted.
+pub mod putting;
+
 /// Garbage collection.
 pub mod gc;
 

@@ -75,15 +75,28 @@ pub fn all(site: &Site, store: &Store) -> Result<(Vec<Held>, Vec<Damaged>)> {
     Ok((held, damaged))
 }
 
-/// One snapshot; its manifest is verified with its maker's key, but its files are not read.
-pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
-    let path = site.snapshot(id).join("snapshot.json");
-    if !site.snapshot(id).is_dir() {
+/// The folder of a snapshot, if there is one.
+fn folder(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
+    let folder = site.snapshot(id);
+    if !folder.is_dir() {
         return Err(anyhow!("there is no snapshot {id}")).hint("`seedd darksite list` lists the snapshots");
     }
-    let (_, key) = site.snapshot_keys(store, id)?;
-    let manifest: SnapshotManifest = sealed::read(&path, &key, MAX_MANIFEST)?;
+    Ok(folder)
+}
+
+/// The manifest of a snapshot, signed by `key`; its files are not read.
+pub fn manifest(site: &Site, id: Digest, key: &VerifyingKey) -> Result<SnapshotManifest> {
+    let path = folder(site, id)?.join("snapshot.json");
+    let manifest: SnapshotManifest = sealed::read(&path, key, MAX_MANIFEST)?;
     anyhow::ensure!(manifest.id == id, "{path} is the manifest of another snapshot");
+    Ok(manifest)
+}
+
+/// One snapshot; its manifest is verified with its maker's key, but its files are not read.
+pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
+    folder(site, id)?;
+    let (_, key) = site.snapshot_keys(store, id)?;
+    let manifest = manifest(site, id, &key)?;
     let own = site.keys().public()?.site_key()?;
     let proof = proof(site, id, &[own, key]);
     Ok(Held {
@@ -111,10 +124,4 @@ pub fn keep_proof(site: &Site, proof: &SnapshotProof, key: &SigningKey) -> Resul
     let folder = path.parent().unwrap_or(&site.data);
     fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     Ok(write_atomic(&path, &serde_json::to_vec(&Sealed::sign(proof, key)?)?, 0o644)?)
-}
-
-/// Selects the snapshot that nodes get.
-pub fn put_in_use(site: &Site, store: &Store, id: Digest) -> Result<()> {
-    one(site, store, id)?;
-    store.write(|tx| tx.set_snapshot(id)).context("writing the setting")
 }

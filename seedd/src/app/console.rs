@@ -81,8 +81,8 @@ impl Controlled for AtConsole {
         Ok(())
     }
 
-    fn promote(&self) -> Result<u64> {
-        self.app.promote("control socket").map_err(hinted)
+    fn promote(&self, drill: bool) -> Result<u64> {
+        self.app.promote_as("control socket", drill).map_err(hinted)
     }
 
     fn settings_changed(&self, _settings: &Settings) -> Result<()> {

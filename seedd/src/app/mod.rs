@@ -1,5 +1,6 @@
 //! The use cases of the web interface, the machines and the watchdog, on top of the store.
 
+pub(crate) mod acceptance;
 pub mod admission;
 mod api;
 pub use api::Seed;
@@ -40,6 +41,7 @@ pub mod log;
 pub mod metrics;
 pub mod mode;
 mod node_keys;
+pub(crate) mod notes;
 mod outputs;
 mod own_list;
 mod plan;
@@ -53,6 +55,7 @@ pub(crate) mod records;
 mod remote;
 pub(crate) use remote::hinted;
 
+pub(crate) mod replace;
 pub mod report;
 pub mod rotate;
 pub(crate) mod settings;

@@ -54,8 +54,13 @@ impl App {
 
     /// Promotes a standby: the daemon starts to serve machines. Returns the new epoch.
     pub fn promote(&self, who: &str) -> Result<u64, ApiError> {
+        self.promote_as(who, false)
+    }
+
+    /// The same; in a `drill`, what this copy of the site signs fences no other seed.
+    pub(super) fn promote_as(&self, who: &str, drill: bool) -> Result<u64, ApiError> {
         may_promote(self.mode()?)?;
-        let epoch = promote(&self.store, now_ms(), Some(who)).map_err(unexpected)?;
+        let epoch = promote(&self.store, now_ms(), Some(who), drill).map_err(unexpected)?;
         self.reload();
         Ok(epoch)
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
+use appliance::control::Note;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress as _;
@@ -22,7 +23,7 @@ use web::api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
 use zeroize::Zeroizing;
 
 use super::jobs::Job;
-use super::{App, for_page, unexpected};
+use super::{App, for_page, notes, unexpected};
 use crate::drill;
 use crate::terminal::amount;
 
@@ -43,6 +44,10 @@ impl App {
         let (app, wish, who) = (self.clone(), wish.clone(), actor.user.clone());
         self.jobs.start(JobKind::Export, &actor.user, move |job| {
             let out = app.free_name(&stem);
+            let begun = || {
+                let note = Note::Exporting { recipient: wish.recipient.clone() };
+                app.write(|tx| notes::write(tx, &who, &note)).map_err(anyhow::Error::from)
+            };
             let done = Export {
                 site: &app.site,
                 operator: &operator,
@@ -53,7 +58,7 @@ impl App {
                 split: wish.split,
                 out: &out,
                 now_ms: now_ms(),
-                actor: Some(&who),
+                begun: &begun,
             }
             .run(job)?;
             let names: Vec<&str> = done.files.iter().filter_map(|f| f.file_name()).collect();

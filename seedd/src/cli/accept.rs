@@ -1,18 +1,18 @@
 //! `seedd accept`: runs the checks of cluster.yaml and signs the result.
 
 use anyhow::{Context as _, Result, bail};
+use appliance::control::Client;
+use appliance::control::answer::Status;
 use clap::Args;
 use cluster_seed::converge::CHECKS;
-use cluster_seed::events::EventKind;
-use cluster_seed::seal::Sealed;
-use converge::accept::{AcceptReport, verdicts};
+use converge::accept::AcceptReport;
 use converge::fleet::Scene;
-use host::clock::{now, now_ms};
-use site::store::StoreError;
-use site::store::events::NewEvent;
-use site::{payloads, setting};
+use host::clock::now;
+use site::payloads;
 
 use super::args::{PassphraseSource, SiteArgs};
+use super::running;
+use crate::app::acceptance;
 
 /// The actor in the event log.
 const ACTOR: &str = "command line";
@@ -41,45 +41,46 @@ impl Accept {
             let rows: Vec<_> = CHECKS.iter().map(|(name, about)| serde_json::json!({"name": name, "about": about})).collect();
             return self.args.show(&rows, &text.join("\n"));
         }
-        if let Some(bad) = self.checks.iter().find(|c| !CHECKS.iter().any(|(name, _)| name == c)) {
-            bail!("there is no check {bad:?}; `seedd accept --list` lists them");
-        }
+        acceptance::must_be_checks(&self.checks)?;
+        let daemon = if self.dry_run { None } else { running::control(&self.args.dir) };
+        let report = match daemon {
+            Some(daemon) => self.by(&daemon)?,
+            None => self.beside()?,
+        };
+        self.args.show(&report, &report.text())?;
+        if report.passed() { Ok(()) } else { bail!("the site is not accepted") }
+    }
+
+    /// By a running daemon: its own key signs while it is unsealed.
+    fn by(&self, daemon: &Client) -> Result<AcceptReport> {
+        let sealed = match daemon.status()? {
+            Status::Site(site) => site.sealed,
+            Status::SetUp(none) => none.sealed,
+        };
+        let passphrase = match self.passphrase.given()? {
+            None if sealed => Some(self.passphrase.get("Passphrase")?),
+            given => given,
+        };
+        let answer = daemon.accept(&self.checks, passphrase.as_ref().map(|p| p.as_str()))?;
+        serde_json::from_value(answer.report).context("reading the seed's report")
+    }
+
+    /// Without a daemon, or without writing anything.
+    fn beside(&self) -> Result<AcceptReport> {
         let site = self.args.site();
         let (store, spec) = (site.open_store()?, site.spec()?);
-        let required: Vec<String> = match self.checks.is_empty() {
-            true => spec.spec.acceptance.required.iter().map(|c| c.value.clone()).collect(),
-            false => self.checks.clone(),
-        };
         let keys = match self.dry_run {
             true => None,
             false => Some(site.keys().unseal(&self.passphrase.get("Passphrase")?)?),
         };
         let payload = payloads::current(&site, &store)?.map(|p| (p.id, p.size));
-        let (scene, epoch) = store.read(|tx| Ok::<_, StoreError>((Scene::read(tx, &spec, payload, now())?, tx.epoch()?)))?;
-        let report = AcceptReport {
-            site: spec.metadata.name.to_string(),
-            at: now(),
-            epoch,
-            payload: payload.map(|(id, _)| id),
-            nodes: scene.nodes.len(),
-            verdicts: verdicts(&scene, &required, now()),
-        };
+        let report = store.read(|tx| {
+            let scene = Scene::read(tx, &spec, payload, now())?;
+            acceptance::judge(tx, &scene, &spec, &self.checks)
+        })?;
         if let Some(keys) = keys {
-            let sealed = serde_json::to_string(&Sealed::sign(&report, &keys.site)?)?;
-            let failed: Vec<&str> = report.verdicts.iter().filter(|v| !v.ok).map(|v| v.name.as_str()).collect();
-            let (kind, text) = match failed.is_empty() {
-                true => {
-                    (EventKind::AcceptPassed, format!("accepted: {} checks on {} nodes", report.verdicts.len(), report.nodes))
-                }
-                false => (EventKind::AcceptFailed, format!("not accepted: {}", failed.join(", "))),
-            };
-            let keep = |tx: &site::store::Tx<'_>| {
-                tx.set(setting::ACCEPT_REPORT, &sealed)?;
-                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(kind, &text) })
-            };
-            store.write(keep).context("recording the report")?;
+            store.write(|tx| acceptance::keep(tx, ACTOR, &report, &keys.site)).context("recording the report")?;
         }
-        self.args.show(&report, &report.text())?;
-        if report.passed() { Ok(()) } else { bail!("the site is not accepted") }
+        Ok(report)
     }
 }

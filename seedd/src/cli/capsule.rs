@@ -1,6 +1,7 @@
 //! `seedd export` and `seedd capsule`
 
 use anyhow::{Context as _, Result};
+use appliance::control::Note;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Table};
@@ -12,6 +13,7 @@ use transfer::capsule::read::Clear;
 use transfer::capsule::records::since_id;
 
 use super::args::{PassphraseSource, SiteArgs, pin, show, size};
+use super::running;
 use crate::terminal::{Terminal, amount, watch_signals};
 
 #[derive(Args)]
@@ -41,10 +43,11 @@ impl Export {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
         let site = self.args.site();
-        site.open_store()?;
+        let store = site.open_store()?;
         let since = self.since.as_deref().map(since_id).transpose()?;
         let operator = site.keys().operator(&self.passphrase.get("Passphrase of this site")?)?;
         let keys = site.keys().unseal_with(&operator)?;
+        let begun = || running::note(&self.args.dir, &store, &Note::Exporting { recipient: self.recipient.clone() });
         let job = Job {
             site: &site,
             operator: &operator,
@@ -55,7 +58,7 @@ impl Export {
             split: self.split_size,
             out: &self.out,
             now_ms: now_ms(),
-            actor: Some("command line"),
+            begun: &begun,
         };
         let progress = Terminal::new();
         let done = job.run(&progress).context("exporting the site")?;

@@ -1,4 +1,5 @@
 //! `seedd converge`: how far the nodes are, and what an operator can do. Needs write access to the data directory, and no session.
+//! A running daemon changes things itself ([`running`]).
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -8,6 +9,7 @@ use site::Site;
 use web::api::{ConvergeAct, ConvergeNode, ConvergeView, ConvergeWhat};
 
 use super::args::SiteArgs;
+use super::running;
 use crate::app::App;
 
 /// The actor in the event log.
@@ -89,7 +91,10 @@ impl Converge {
 
 fn act(args: &SiteArgs, what: ConvergeWhat, role: Option<&String>, node: Option<&String>) -> Result<()> {
     let act = ConvergeAct { what, role: role.cloned(), node: node.cloned() };
-    open(args)?.act_on_converge(ACTOR, &act).map_err(crate::app::hinted)?;
+    match running::daemon(args)? {
+        Some(daemon) => running::act_on_converge(&daemon, &act)?,
+        None => open(args)?.act_on_converge(ACTOR, &act).map_err(crate::app::hinted)?,
+    }
     let text = match what {
         ConvergeWhat::Run => "asked; nodes run their plays by stages",
         ConvergeWhat::Check => "asked; `seedd converge status` shows what would change",

@@ -3,16 +3,14 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, anyhow};
+use appliance::control::Note;
 use camino::Utf8PathBuf;
 use clap::Args;
-use cluster_seed::events::EventKind;
-use host::clock::now_ms;
 use host::files::write_atomic;
 use site::hint::Hint as _;
-use site::store::StoreError;
-use site::store::events::NewEvent;
 
 use super::args::{PassphraseSource, SiteArgs};
+use super::running;
 use crate::drill;
 use crate::terminal::{stop_asked, watch_signals};
 
@@ -40,19 +38,24 @@ impl Drill {
             let _ = if self.args.json { writeln!(err, "{line}") } else { writeln!(out, "{line}") };
         };
         let held = drill::Drill { site: &site, lab: &lab, passphrase: &passphrase, stop: &stop_asked, say: &say }.hold();
-        let (kind, text) = match &held {
-            Ok((report, _)) => (report.kind(), report.sentence()),
-            Err(error) => (EventKind::DrillFailed, format!("the drill failed: {error:#}")),
+        let note = match &held {
+            Ok((report, _)) => Note::Drilled {
+                node: report.node.clone(),
+                seconds: report.seconds,
+                target_seconds: report.target_seconds,
+                passed: report.passed,
+            },
+            Err(error) => Note::DrillFailed { why: format!("{error:#}") },
         };
-        store.write(|tx| {
-            tx.event(now_ms(), &NewEvent { actor: Some("command line"), ..NewEvent::new(kind, &text) })?;
-            Ok::<_, StoreError>(())
-        })?;
+        // What the drill measured, or why it failed, comes before a log that cannot be written.
+        let noted = running::note(&self.args.dir, &store, &note);
         let (report, bytes) = held?;
         if let Some(keep) = &self.report {
             write_atomic(keep, &bytes, 0o644)?;
         }
-        self.args.show(&serde_json::from_slice::<serde_json::Value>(&bytes).context("reading the lab's report")?, &text)?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes).context("reading the lab's report")?;
+        self.args.show(&value, &report.sentence())?;
+        noted?;
         match report.passed {
             true => Ok(()),
             false => Err(anyhow!("the drill took longer than acceptance.mttrTargetMinutes"))

@@ -7,8 +7,8 @@ use appliance::control::Client;
 use camino::Utf8PathBuf;
 use clap::Args;
 use host::clock::now_ms;
+use site::Site;
 use site::hint::Hint as _;
-use site::{Site, setting};
 use transfer::capsule::import::Import as Job;
 use transfer::capsule::promote::promote;
 
@@ -98,13 +98,10 @@ impl Promote {
             confirm(question, &name)?;
         }
         let daemon = Client::new(&site.control_socket());
-        if self.drill {
-            store.set(setting::DRILL, "1")?;
-        }
         let epoch = if daemon.answers() {
-            daemon.promote()?.epoch
+            daemon.promote(self.drill)?.epoch
         } else {
-            let epoch = promote(&store, now_ms(), Some("command line"))?;
+            let epoch = promote(&store, now_ms(), Some("command line"), self.drill)?;
             drop(store);
             self.sign(&site)?;
             epoch

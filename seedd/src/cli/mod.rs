@@ -233,7 +233,8 @@ Exit status:
     Converge(converge::Converge),
     /// Check the whole site and sign the result
     ///
-    /// The checks are named by acceptance.required in cluster.yaml. Each is evaluated from what every node reported last.
+    /// The checks are named by acceptance.required in cluster.yaml. Each is evaluated from what every node reported last. A running seed
+    /// signs the result with its own key while it is unsealed; otherwise the passphrase is needed.
     #[command(after_long_help = "\
 Exit status:
   0  every check passed

@@ -199,7 +199,10 @@ impl Publish {
 
 fn put_in_use(args: &SiteArgs, id: Digest) -> Result<()> {
     let done = match running::control(&args.dir) {
-        Some(daemon) => daemon.use_payload(id).map(drop),
+        Some(daemon) => {
+            running::let_it_read(&args.dir)?;
+            daemon.use_payload(id).map(drop)
+        }
         None => args.site().open_store()?.write(|tx| use_payload(tx, ACTOR, id)).map_err(anyhow::Error::from),
     };
     done.context("putting the payload in use")

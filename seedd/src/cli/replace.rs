@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use appliance::control::Client;
 use appliance::control::answer::PowerAction;
+use appliance::control::{Client, Note};
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
-use converge::fleet::{Scene, VOTING};
-use host::clock::{now, now_ms, steady};
+use converge::fleet::Scene;
+use host::clock::{now, steady};
 use serde::Serialize;
 use site::hint::Hint as _;
 use site::store::Store;
-use site::store::events::NewEvent;
 use site::{Site, payloads};
 
 use super::args::{SiteArgs, say};
+use super::running;
+use crate::app::{hinted, notes, replace};
 use crate::terminal::{stop_asked, watch_signals};
 
 /// The actor in the event log.
@@ -64,17 +64,8 @@ impl Replace {
         let hostname = full_name(&self.hostname, &spec)?;
         let old = store.read(|tx| tx.live_node(&hostname))?.ok_or_else(|| anyhow!("there is no node named {hostname}"));
         let old = old.hint("`seedd node list` lists all nodes")?;
-        let voters = scene(&site, &store, &spec)?.voters_without(&hostname);
-        if let Some(v) = voters.filter(|v| !self.force && !v.majority()) {
-            return Err(anyhow!(
-                "{} of {} members of {VOTING} would be healthy without {hostname}: fewer than a majority",
-                v.healthy,
-                v.all
-            ))
-            .hint("bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway");
-        }
         let began = steady();
-        self.event(&store, EventKind::NodeReplacing, &format!("{hostname} is being replaced"))?;
+        self.begin(&site, &store, &spec, &hostname)?;
         let machine = store.read(|tx| tx.machine(tx.enrollment(old.enrollment)?.machine))?;
         self.power(&site, machine.mac)?;
         self.line(&format!(
@@ -82,17 +73,19 @@ impl Replace {
             hostname.label()
         ))?;
         let times = self.follow(&site, &store, &spec, (&hostname, old.enrollment), began)?;
-        let text = format!(
-            "{hostname} was replaced: approved after {} s, installed after {} s, fabric after {} s, healthy after {} s",
-            times.approved, times.installed, times.fabric_ready, times.healthy
-        );
-        self.event(&store, EventKind::NodeReplaced, &text)?;
-        self.args.show(&times, &text)
+        let Times { approved, installed, fabric_ready, healthy } = times;
+        let note = Note::NodeReplaced { hostname, approved, installed, fabric_ready, healthy };
+        running::note(&self.args.dir, &store, &note)?;
+        self.args.show(&times, &notes::words(&note).1)
     }
 
-    fn event(&self, store: &Store, kind: EventKind, text: &str) -> Result<()> {
-        let event = NewEvent { actor: Some(ACTOR), ..NewEvent::new(kind, text) };
-        store.write(|tx| tx.event(now_ms(), &event)).context("writing the event").map(drop)
+    /// Writes that the node is about to be replaced, if its cluster keeps its majority. A running daemon does both.
+    fn begin(&self, site: &Site, store: &Store, spec: &ClusterSpec, hostname: &Hostname) -> Result<()> {
+        if let Some(daemon) = running::control(&self.args.dir) {
+            return daemon.replace_node(hostname.clone(), self.force).map(drop);
+        }
+        let scene = scene(site, store, spec)?;
+        store.write(|tx| replace::begin(tx, &scene, ACTOR, hostname, self.force)).map_err(hinted)
     }
 
     fn line(&self, text: &str) -> Result<()> {

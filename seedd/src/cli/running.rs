@@ -3,16 +3,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use appliance::control::Client;
+use anyhow::{Context as _, Result, anyhow};
 use appliance::control::answer::Status;
+use appliance::control::{Client, Note};
 use cluster_seed::ids::Mac;
 use cluster_seed::people::{ApiTokenId, Rights};
 use serde_json::{Value, json};
-use web::api::SetUser;
+use site::putting::InUse;
+use site::store::Store;
+use web::api::{ConvergeAct, ConvergeWhat, SetUser};
 
 use super::args::{DataDir, SiteArgs};
+use crate::app::{change, notes};
 use crate::remote::Remote;
+
+/// The actor in the event log.
+const ACTOR: &str = "command line";
 
 /// How often the API of a daemon that has just started is looked for, and the pause between two looks: five seconds in all.
 const LOOKS: u32 = 20;
@@ -46,6 +52,50 @@ pub fn daemon_of(dir: &DataDir) -> Result<Option<Remote>> {
 pub fn control(dir: &DataDir) -> Option<Client> {
     let client = Client::new(&dir.site().control_socket());
     client.answers().then_some(client)
+}
+
+/// Root's files go to the user that runs the daemon, before it looks at them.
+pub fn let_it_read(dir: &DataDir) -> Result<()> {
+    dir.site().hand_over().map(drop)
+}
+
+/// Puts in use what a command has made in the data directory: checked, and in the log. A running daemon does it.
+///
+/// # Errors
+/// If anything is missing or not signed by its maker. Then nothing is changed, and what was made stays.
+pub fn put_in_use(dir: &DataDir, store: &Store, named: &InUse) -> Result<()> {
+    let done = match control(dir) {
+        Some(daemon) => {
+            if named.has_files() {
+                let_it_read(dir)?;
+            }
+            daemon.put_in_use(named).map(drop)
+        }
+        None => named
+            .check(&dir.site(), store)
+            .and_then(|()| store.write(|tx| change::put_in_use(tx, ACTOR, named)).map_err(anyhow::Error::from)),
+    };
+    done.context("putting it in use")
+}
+
+/// Writes to the log what a command began or did. A running daemon does it.
+pub fn note(dir: &DataDir, store: &Store, note: &Note) -> Result<()> {
+    let done = match control(dir) {
+        Some(daemon) => daemon.note(note.clone()).map(drop),
+        None => store.write(|tx| notes::write(tx, ACTOR, note)).map_err(anyhow::Error::from),
+    };
+    done.context("writing to the event log")
+}
+
+/// Runs, checks, pauses or resumes the plays of nodes.
+pub fn act_on_converge(remote: &Remote, act: &ConvergeAct) -> Result<()> {
+    let what = match act.what {
+        ConvergeWhat::Run => "run",
+        ConvergeWhat::Check => "check",
+        ConvergeWhat::Pause => "pause",
+        ConvergeWhat::Resume => "resume",
+    };
+    remote.post("/api/v1/converge", &json!({ "what": what, "role": act.role, "node": act.node })).map(drop)
 }
 
 /// Replaces the plan, or adds rows to it.

@@ -234,6 +234,6 @@ fn a_site_with_nodes_of_its_own_is_not_overwritten() {
     let file = t.path.join("a.capsule");
     export(&a, &b, &file, None).unwrap();
     refused(import(&b, &file, &key(&a)), "nodes of its own");
-    refused(transfer::capsule::promote::promote(&b.open_store().unwrap(), NOW, None), "not a standby");
+    refused(transfer::capsule::promote::promote(&b.open_store().unwrap(), NOW, None, false), "not a standby");
     assert_eq!(key(&b), unsealed(&b, B).site_key);
 }

@@ -49,6 +49,8 @@ mod registry;
 mod rights;
 mod rotate;
 mod running;
+mod running_made;
+mod running_nodes;
 mod same_medium;
 mod six;
 mod state;

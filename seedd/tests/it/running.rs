@@ -14,27 +14,28 @@ use web::api::OperatorApi as _;
 use crate::support::front::Front;
 use crate::support::sites::{A, filled, put_payload, temp};
 
-struct Bench {
-    front: Front,
-    newest: watch::Receiver<i64>,
+/// A seed, and what its open pages are told.
+pub struct Bench {
+    pub front: Front,
+    pub newest: watch::Receiver<i64>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Bench::of(Front::new())
     }
 
-    fn of(front: Front) -> Self {
+    pub fn of(front: Front) -> Self {
         let newest = Seed(front.app.clone()).subscribe();
         Bench { front, newest }
     }
 
-    fn last(&self) -> i64 {
+    pub fn last(&self) -> i64 {
         self.front.app.store.read(|tx| tx.last_event()).unwrap()
     }
 
     /// Succeeds, and the daemon's last event is of this kind and by the command line.
-    fn writes(&mut self, words: &[&str], kind: &str) -> String {
+    pub fn writes(&mut self, words: &[&str], kind: &str) -> String {
         let before = self.last();
         let said = self.front.here(words);
         // Only the daemon's own writes wake its pages.
@@ -47,7 +48,7 @@ impl Bench {
     }
 
     /// Fails with these words, and nothing is written.
-    fn refuses(&self, words: &[&str], parts: &[&str]) {
+    pub fn refuses(&self, words: &[&str], parts: &[&str]) {
         let before = self.last();
         let said = self.front.try_here(words);
         assert_eq!(said.code, 1, "{words:?}: {}", said.out);

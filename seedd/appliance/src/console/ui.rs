@@ -174,9 +174,12 @@ impl Asked {
             Request::Settings { .. } => Asked::Settings,
             Request::Reboot => Asked::Reboot,
             Request::PowerOff => Asked::PowerOff,
-            Request::View | Request::Status | Request::Reload | Request::Promote | Request::Clock | Request::SetClock { .. } => {
-                Asked::Look
-            }
+            Request::View
+            | Request::Status
+            | Request::Reload
+            | Request::Promote { .. }
+            | Request::Clock
+            | Request::SetClock { .. } => Asked::Look,
             Request::Site { .. } | Request::Seal => Asked::Look,
         }
     }

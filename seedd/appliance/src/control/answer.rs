@@ -39,7 +39,14 @@ pub enum Answer {
     LogSigned(LogSigned),
     ApiTokenMade(ApiTokenMade),
     MetricsTokenMade(MetricsTokenMade),
+    Accepted(Accepted),
     Nothing(Nothing),
+}
+
+/// The report of acceptance that was signed and recorded, in the shape of `seedd accept --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Accepted {
+    pub report: serde_json::Value,
 }
 
 /// The checkpoint that was signed: the last event that it covers, and the hash of that event.

@@ -10,12 +10,14 @@ use cluster_seed::ids::{Digest, Hostname, Mac};
 use cluster_seed::join::token::TokenId;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
+use site::putting::InUse;
 use site::tokens::Token;
 
 use super::answer::{
-    ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade, Nothing,
-    Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Session, Status, Unsealed,
+    Accepted, ApiTokenMade, Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, MetricsTokenMade,
+    Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Session, Status, Unsealed,
 };
+use super::note::Note;
 use super::request::{ChangeRequest, EventQuery, NewApiToken, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
 use crate::console::view::ConsoleView;
@@ -56,8 +58,9 @@ impl Client {
         self.ask(Request::Reload)
     }
 
-    pub fn promote(&self) -> Result<Promoted> {
-        self.ask(Request::Promote)
+    /// `drill`: of a copy of the site.
+    pub fn promote(&self, drill: bool) -> Result<Promoted> {
+        self.ask(Request::Promote { drill })
     }
 
     pub fn clock(&self) -> Result<Clock> {
@@ -156,6 +159,25 @@ impl Client {
         self.change(ChangeRequest::UsePayload { id })
     }
 
+    /// Puts in use what is in the data directory; nothing of it is written if any part is missing or not signed by its maker.
+    pub fn put_in_use(&self, named: &InUse) -> Result<Nothing> {
+        self.change(ChangeRequest::PutInUse { named: Box::new(named.clone()) })
+    }
+
+    /// Runs checks, those of cluster.yaml if none is named. A sealed seed needs the passphrase.
+    pub fn accept(&self, checks: &[String], passphrase: Option<&str>) -> Result<Accepted> {
+        self.change(ChangeRequest::Accept { checks: checks.to_vec(), passphrase: passphrase.map(str::to_owned) })
+    }
+
+    /// Refused without `force` if the cluster that the node votes in would lose its majority.
+    pub fn replace_node(&self, hostname: Hostname, force: bool) -> Result<Nothing> {
+        self.change(ChangeRequest::ReplaceNode { hostname, force })
+    }
+
+    pub fn note(&self, note: Note) -> Result<Nothing> {
+        self.change(ChangeRequest::Note { note })
+    }
+
     pub fn doctor(&self) -> Result<DaemonFacts> {
         self.ask_site(SiteRequest::Doctor)
     }
@@ -171,7 +193,7 @@ impl Client {
     }
 
     fn change<T: DeserializeOwned>(&self, ask: ChangeRequest) -> Result<T> {
-        self.ask_site(SiteRequest::Change { ask })
+        self.ask_site(SiteRequest::Change { ask }).map_err(of_another_version)
     }
 
     fn ask_site<T: DeserializeOwned>(&self, ask: SiteRequest) -> Result<T> {
@@ -200,6 +222,14 @@ impl Client {
     }
 }
 
+/// A daemon that was not restarted after an upgrade does not know every request.
+fn of_another_version(error: anyhow::Error) -> anyhow::Error {
+    if !error.to_string().contains("unknown variant") {
+        return error;
+    }
+    site::hint::with(error, "the running seed is of another version: restart it, and run the command again")
+}
+
 /// A read that timed out is "resource temporarily unavailable" to the system, which helps no reader.
 pub(super) fn late(error: anyhow::Error, limit: Duration) -> anyhow::Error {
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
@@ -224,6 +254,14 @@ fn remedy(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_of_another_version_is_to_be_restarted() {
+        let unknown = serde_json::from_str::<ChangeRequest>(r#"{"what":"fly"}"#).err().unwrap();
+        let hint = |error| site::hint::of(&of_another_version(error));
+        assert!(hint(anyhow!("reading the control socket's line: {unknown}")).unwrap().contains("restart it"));
+        assert_eq!(hint(anyhow!("there is no payload")), None);
+    }
 
     #[test]
     fn the_hint_names_the_cause() {

@@ -16,6 +16,9 @@ mod session;
 /// The answers to new tokens.
 mod tokens;
 
+/// What the log is told of the work of a command.
+mod note;
+
 /// What is answered.
 pub mod answer;
 
@@ -26,6 +29,7 @@ mod wire;
 mod client;
 
 pub use client::Client;
+pub use note::Note;
 pub use request::{ChangeRequest, EventQuery, NewApiToken, Request, RotateKeys, SetController, SiteRequest};
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -71,8 +75,8 @@ pub trait Controlled: Send + Sync {
     fn reload(&self) -> Result<()> {
         Err(anyhow!("this seed has no site yet"))
     }
-    /// The new epoch.
-    fn promote(&self) -> Result<u64> {
+    /// The new epoch. In a `drill`, what this seed signs fences no other.
+    fn promote(&self, _drill: bool) -> Result<u64> {
         Err(anyhow!("this seed has no site yet"))
     }
 }
@@ -231,7 +235,7 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<Answer> {
             who.reload()?;
             Answer::Reloading(Reloading { reloading: true })
         }
-        Request::Promote => Answer::Promoted(Promoted { epoch: who.promote()? }),
+        Request::Promote { drill } => Answer::Promoted(Promoted { epoch: who.promote(drill)? }),
     })
 }
 

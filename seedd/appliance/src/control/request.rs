@@ -4,10 +4,12 @@ use cluster_seed::ids::{Digest, Hostname, Mac};
 use cluster_seed::join::token::TokenId;
 use cluster_seed::people::Permission;
 use serde::{Deserialize, Serialize};
+use site::putting::InUse;
 use site::tokens::Token;
 use zeroize::Zeroize as _;
 
 use super::answer::{ControllerKind, PowerAction, Privilege};
+use super::note::Note;
 use crate::settings::Settings;
 
 /// No `Debug`: some of them hold a secret. Each names its answer in [`super::answer`].
@@ -34,7 +36,11 @@ pub enum Request {
     /// Open the site again: its files were replaced. [`super::answer::Reloading`].
     Reload,
     /// Make a standby the issuer. [`super::answer::Promoted`].
-    Promote,
+    Promote {
+        /// Of a copy of the site: what it signs fences no other seed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        drill: bool,
+    },
     /// [`super::answer::Clock`], as does the next.
     Clock,
     #[serde(rename_all = "camelCase")]
@@ -61,6 +67,7 @@ impl Request {
             Request::Unseal { passphrase } => passphrase.zeroize(),
             Request::Site { ask: SiteRequest::Controller(c) } => c.password.zeroize(),
             Request::Site { ask: SiteRequest::RotateKeys(r) } => r.passphrase.zeroize(),
+            Request::Site { ask: SiteRequest::Change { ask: ChangeRequest::Accept { passphrase, .. } } } => passphrase.zeroize(),
             _ => {}
         }
     }
@@ -147,6 +154,24 @@ pub enum ChangeRequest {
     RevokeMetricsToken,
     /// Puts a payload in use that was published.
     UsePayload { id: Digest },
+    /// Puts in use what was built, fetched, imported or adopted. [`super::answer::Nothing`].
+    PutInUse { named: Box<InUse> },
+    /// Runs the checks of acceptance and signs the report. [`super::answer::Accepted`].
+    Accept {
+        /// Names of checks; none means those that cluster.yaml requires.
+        checks: Vec<String>,
+        /// Opens the key for this signature only; an unsealed seed needs none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passphrase: Option<String>,
+    },
+    /// A node is about to be replaced. [`super::answer::Nothing`], as does the next.
+    ReplaceNode {
+        hostname: Hostname,
+        /// Although the cluster that it votes in may lose its majority.
+        force: bool,
+    },
+    /// Writes to the log what a command did itself.
+    Note { note: Note },
 }
 
 /// A wish for an API token.

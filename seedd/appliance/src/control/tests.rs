@@ -152,6 +152,67 @@ fn requests_and_answers_are_written_as_they_always_were() {
     assert_eq!(packets.pcapng, b"abc");
 }
 
+/// The same of what the command line asks about its own work.
+#[test]
+fn requests_about_the_work_of_a_command_are_written_as_they_always_were() {
+    let digest = cluster_seed::ids::Digest([0xab; 32]);
+    let named = site::putting::InUse {
+        snapshot: Some(digest),
+        artifacts: [("base".to_owned(), digest)].into(),
+        makers: [(digest, "key".to_owned())].into(),
+        ..site::putting::InUse::default()
+    };
+    let drilled = Note::Drilled { node: "n7".to_owned(), seconds: 1.5, target_seconds: 60.0, passed: true };
+    let hostname: cluster_seed::ids::Hostname = "n7.kubedos.lan".parse().unwrap();
+    let replaced = Note::NodeReplaced { hostname: hostname.clone(), approved: 1, installed: 2, fabric_ready: 3, healthy: 4 };
+    let d = digest.to_string();
+    for (ask, text) in [
+        (
+            ChangeRequest::PutInUse { named: Box::new(named) },
+            format!(
+                r#"{{"what":"putInUse","named":{{"snapshot":"{d}","artifacts":{{"base":"{d}"}},"makers":{{"{d}":"key"}}}}}}"#
+            ),
+        ),
+        (
+            ChangeRequest::Accept { checks: vec!["time".to_owned()], passphrase: Some("x".to_owned()) },
+            r#"{"what":"accept","checks":["time"],"passphrase":"x"}"#.to_owned(),
+        ),
+        (ChangeRequest::Accept { checks: vec![], passphrase: None }, r#"{"what":"accept","checks":[]}"#.to_owned()),
+        (
+            ChangeRequest::ReplaceNode { hostname, force: false },
+            r#"{"what":"replaceNode","hostname":"n7.kubedos.lan","force":false}"#.to_owned(),
+        ),
+        (
+            ChangeRequest::Note { note: drilled },
+            r#"{"what":"note","note":{"done":"drilled","node":"n7","seconds":1.5,"targetSeconds":60.0,"passed":true}}"#.to_owned(),
+        ),
+        (
+            ChangeRequest::Note { note: replaced },
+            r#"{"what":"note","note":{"done":"nodeReplaced","hostname":"n7.kubedos.lan","approved":1,"installed":2,"fabricReady":3,"healthy":4}}"#
+                .to_owned(),
+        ),
+    ] {
+        let line = format!(r#"{{"op":"site","ask":{{"what":"change","ask":{text}}}}}"#);
+        let request = Request::Site { ask: SiteRequest::Change { ask } };
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        let read: Request = serde_json::from_str(&line).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
+        assert!(serde_json::from_str::<Request>(&line.replacen("}}}", r#","more":1}}}"#, 1)).is_err(), "{line}");
+    }
+    for (drill, line) in [(false, r#"{"op":"promote"}"#), (true, r#"{"op":"promote","drill":true}"#)] {
+        assert_eq!(serde_json::to_string(&Request::Promote { drill }).unwrap(), line);
+        assert!(matches!(serde_json::from_str(line).unwrap(), Request::Promote { drill: read } if read == drill));
+    }
+}
+
+#[test]
+fn the_secret_of_a_request_is_wiped() {
+    let ask = ChangeRequest::Accept { checks: vec![], passphrase: Some("x".to_owned()) };
+    let mut request = Request::Site { ask: SiteRequest::Change { ask } };
+    request.wipe();
+    assert!(!serde_json::to_string(&request).unwrap().contains('x'));
+}
+
 #[test]
 fn the_status_of_a_set_up_is_not_mistaken_for_a_sites() {
     let line = r#"{"setup":true,"site":null,"sealed":true,"warnings":["no medium"]}"#;
@@ -178,7 +239,7 @@ fn what_waits_for_a_device_is_told_from_what_takes_turns() {
     let mac: cluster_seed::ids::Mac = "52:54:00:ab:00:01".parse().unwrap();
     for (request, waits) in [
         (Request::Status, false),
-        (Request::Promote, false),
+        (Request::Promote { drill: false }, false),
         (Request::Site { ask: SiteRequest::Power { mac } }, false),
         (Request::Site { ask: SiteRequest::Act { mac, action: answer::PowerAction::On } }, true),
         (Request::Site { ask: SiteRequest::Certificate { mac } }, true),

@@ -6,11 +6,13 @@ use clap::Args;
 use cluster_seed::progress::Progress as _;
 use darksite::{AnyFetch, Plan};
 use site::Site;
+use site::putting::InUse;
 
 use super::lock_file;
 use super::logins::Logins;
 use super::request::{Selection, Upstream};
 use crate::cli::args::{PassphraseSource, SiteArgs};
+use crate::cli::running;
 use crate::terminal::{Terminal, amount, watch_signals};
 
 #[derive(Args)]
@@ -49,7 +51,7 @@ impl Build {
         progress.say(&format!("{} packages, {}", plan.lock.packages.len(), amount(plan.lock.bytes())));
         let snapshot = darksite::build(&plan, &site.darksite_paths(), &fetch, &keys.release, &keys.site, &progress)?;
         drop(progress);
-        store.write(|tx| tx.set_snapshot(snapshot.id))?;
+        running::put_in_use(&self.args.dir, &store, &InUse { snapshot: Some(snapshot.id), ..InUse::default() })?;
         let m = &snapshot.manifest;
         let value = serde_json::json!({
             "snapshot": snapshot.id, "directory": snapshot.dir, "packages": m.packages, "bytes": m.bytes, "built": snapshot.built,

@@ -7,11 +7,13 @@ use cluster_seed::ids::Digest;
 use darksite::extras::{ExtrasError, Job};
 use darksite::lint::{self, Finding};
 use site::hint::Hint as _;
+use site::putting::InUse;
 use site::{Site, extras};
 
 use super::can::Can;
 use super::logins::Logins;
 use crate::cli::args::{PassphraseSource, SiteArgs, show};
+use crate::cli::running;
 use crate::terminal::{Terminal, amount, watch_signals};
 use crate::upstream::judged;
 
@@ -85,7 +87,7 @@ impl Fetch {
         };
         let (manifest, fresh) = darksite::extras::build(&job)?;
         drop(progress);
-        store.write(|tx| tx.set_extras(manifest.id))?;
+        running::put_in_use(&self.args.dir, &store, &InUse { extras: Some(manifest.id), ..InUse::default() })?;
         let word = if fresh { "published" } else { "already exist" };
         self.args.show(&value(&manifest), &format!("extras {} {word}\n{}", manifest.id, table(&manifest)))
     }

@@ -9,12 +9,14 @@ use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof};
 use darksite::Keyring;
 use site::hint::Hint as _;
+use site::putting::InUse;
 use site::{gc, snapshots};
 use transfer::archive::read::{Archive, Clear, Import as Reading};
 use transfer::archive::write::Export as Writing;
 
 use super::prove::Prove;
 use crate::cli::args::{self, DataDir, PassphraseSource, SiteArgs, say, size};
+use crate::cli::running;
 use crate::terminal::{Terminal, amount, watch_signals};
 
 #[derive(Subcommand)]
@@ -161,8 +163,8 @@ pub struct One {
 
 impl One {
     fn put_in_use(&self) -> Result<()> {
-        let site = self.args.site();
-        snapshots::put_in_use(&site, &site.open_store()?, self.snapshot)?;
+        let store = self.args.site().open_store()?;
+        running::put_in_use(&self.args, &store, &InUse { snapshot: Some(self.snapshot), ..InUse::default() })?;
         say(&format!("snapshot {} is in use", self.snapshot))
     }
 
@@ -318,7 +320,8 @@ impl Import {
                 serde_json::json!({"snapshot": archive.header.snapshot, "content": "good", "bytes": archive.header.bytes});
             return self.args.show(&value, &format!("snapshot {}: every byte verified", archive.header.snapshot));
         }
-        let job = Reading { site: &site, store: &store, archive, put_in_use: self.put_in_use };
+        let keep = |named: &InUse| running::put_in_use(&self.args.dir, &store, named);
+        let job = Reading { site: &site, store: &store, archive, put_in_use: self.put_in_use, keep: &keep };
         let done = job.run(&progress).context("importing the snapshot")?;
         drop(progress);
         let value = serde_json::json!({

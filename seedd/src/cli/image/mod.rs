@@ -30,10 +30,11 @@ use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
-use site::store::StoreError;
+use site::putting::InUse;
 use site::{payloads, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
+use crate::cli::running;
 use crate::terminal::{Terminal, amount, watch_signals};
 use agents::find_arm64_agent;
 pub use agents::{find_agent, find_flow};
@@ -232,13 +233,9 @@ impl Build {
         if let Some(out) = self.out.as_ref().filter(|_| made.medium.is_none()) {
             made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
         }
-        store.write(|tx| {
-            tx.set_netboot(netboot.id)?;
-            for (name, manifest) in built.iter().chain(&arm64) {
-                tx.set_artifact(name, manifest.id)?;
-            }
-            Ok::<_, StoreError>(())
-        })?;
+        let artifacts = built.iter().chain(&arm64).map(|(name, manifest)| (name.clone(), manifest.id)).collect();
+        let in_use = InUse { netboot: Some(netboot.id), artifacts, ..InUse::default() };
+        running::put_in_use(&self.args.dir, &store, &in_use)?;
         self.report(&netboot, &built.into_iter().chain(arm64).collect(), &made)
     }
 

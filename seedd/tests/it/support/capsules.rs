@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 use camino::Utf8Path;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
 use site::Site;
+use site::store::events::NewEvent;
 use transfer::capsule::export::{Export, Exported};
 use transfer::capsule::import::{Import, Imported};
 
@@ -17,6 +19,11 @@ pub fn export(a: (&Site, &str), b: &Site, out: &Utf8Path, since: Option<Digest>,
     let operator = site.keys().operator(passphrase)?;
     let keys = site.keys().unseal_with(&operator)?;
     let recipient = b.keys().public()?.operator;
+    let store = site.open_store()?;
+    let begun = || {
+        let text = format!("export of a capsule for {recipient} started");
+        store.write(|tx| tx.event(NOW, &NewEvent::new(EventKind::SiteExported, &text))).map(drop).map_err(anyhow::Error::from)
+    };
     let job = Export {
         site,
         operator: &operator,
@@ -27,7 +34,7 @@ pub fn export(a: (&Site, &str), b: &Site, out: &Utf8Path, since: Option<Digest>,
         split: None,
         out,
         now_ms: NOW,
-        actor: None,
+        begun: &begun,
     };
     job.run(&Quiet)
 }

@@ -6,6 +6,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{SigningKey, VerifyingKey};
 use darksite::{DirFetch, Keyring, Paths};
+use site::putting::InUse;
 use site::{Site, setting, snapshots};
 use transfer::archive::read::{Clear, Import, Imported};
 use transfer::archive::write::{Export, Exported};
@@ -74,7 +75,8 @@ impl Bench {
 pub fn import(site: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
     let store = site.open_store()?;
     let archive = Clear::open(file)?.verified(pin)?;
-    Import { site, store: &store, archive, put_in_use: false }.run(&Quiet)
+    let keep = |named: &InUse| named.keep(&store);
+    Import { site, store: &store, archive, put_in_use: false, keep: &keep }.run(&Quiet)
 }
 
 pub fn refused<T>(result: Result<T>, word: &str) {

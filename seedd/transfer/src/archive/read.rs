@@ -14,6 +14,7 @@ use cluster_seed::seal::{Sealed, VerifyingKey};
 use darksite::Keyring;
 use host::files::{free_space, read_limited, write_atomic};
 use site::hint::Hint as _;
+use site::putting::InUse;
 use site::store::Store;
 use site::{Site, snapshots};
 
@@ -109,6 +110,8 @@ pub struct Import<'a> {
     pub archive: Archive,
     /// Put the snapshot in use; without it, only if none was in use.
     pub put_in_use: bool,
+    /// Writes what is in use, and who made what, to the database.
+    pub keep: &'a dyn Fn(&InUse) -> Result<()>,
 }
 
 #[derive(Debug)]
@@ -149,10 +152,8 @@ impl Import<'_> {
         snapshots::one(self.site, self.store, id).context("inspecting the imported files")?;
         let free = self.store.snapshot()?.is_none();
         if self.put_in_use || free {
-            snapshots::put_in_use(self.site, self.store, id)?;
-            if let Some(row) = self.archive.list.files.iter().find(|f| f.tree == Tree::Extras) {
-                self.store.write(|tx| tx.set_extras(row.id)).context("writing the setting")?;
-            }
+            let extras = self.archive.list.files.iter().find(|f| f.tree == Tree::Extras).map(|f| f.id);
+            (self.keep)(&InUse { snapshot: Some(id), extras, ..InUse::default() })?;
         }
         let in_use = self.store.snapshot()? == Some(id);
         Ok(Imported { snapshot: id, copied, held, already, in_use })
@@ -229,16 +230,17 @@ impl Import<'_> {
 
     /// Stores the maker's keys first: without them nobody could verify the snapshot.
     fn place(&self, staged: &Utf8Path, trees: &[(Tree, Digest)]) -> Result<()> {
-        let own = self.site.keys().public()?.site_key()?;
-        for (tree, id) in trees {
-            let from = staged.join(tree.as_str()).join(id.to_string());
-            if *tree == Tree::Snapshots && self.archive.pin != own {
-                let keyring = read_limited(&from.join("keyring.gpg"), MAX_KEYRING)?;
+        if self.archive.pin != self.site.keys().public()?.site_key()? {
+            for (tree, id) in trees.iter().filter(|(tree, _)| *tree == Tree::Snapshots) {
+                let keyring = staged.join(tree.as_str()).join(id.to_string()).join("keyring.gpg");
+                let keyring = read_limited(&keyring, MAX_KEYRING)?;
                 write_atomic(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
             }
-            if *tree != Tree::Proofs && self.archive.pin != own {
-                self.store.write(|tx| tx.set_maker(*id, &self.archive.pin)).context("writing the maker's key")?;
-            }
+            let made = trees.iter().filter(|(tree, _)| *tree != Tree::Proofs).map(|(_, id)| *id);
+            (self.keep)(&InUse::made_by(&self.archive.pin, made)).context("writing the maker's key")?;
+        }
+        for (tree, id) in trees {
+            let from = staged.join(tree.as_str()).join(id.to_string());
             let to = self.site.join(tree.as_str()).join(id.to_string());
             let folder: Utf8PathBuf = self.site.join(tree.as_str());
             fs::rename(&from, &to).with_context(|| format!("moving {to} into place"))?;

@@ -8,7 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{
     Assumed, CapsuleHeader, CapsuleManifest, Entry, FRAME, FileRow, Table, Tree, VERSION, header_bytes, seal_frame,
 };
-use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, SigningKey, key_text};
@@ -17,8 +16,7 @@ use host::files::{digest_file, read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use site::hint::Hint as _;
-use site::store::events::NewEvent;
-use site::store::{Store, Tx};
+use site::store::Tx;
 use site::{Site, snapshots};
 
 use super::collect::{Contents, contents, rows_file, trees, write_files, write_tables};
@@ -50,8 +48,8 @@ pub struct Export<'a> {
     pub out: &'a Utf8Path,
     /// Unix milliseconds.
     pub now_ms: u64,
-    /// Who requested it, for the event log.
-    pub actor: Option<&'a str>,
+    /// Writes to the event log that the export begins, before the database is read: the capsule has the event.
+    pub begun: &'a dyn Fn() -> Result<()>,
 }
 
 #[derive(Debug)]
@@ -178,7 +176,7 @@ impl Export<'_> {
         }
         fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
         let store = self.site.open_store()?;
-        self.say(&store)?;
+        (self.begun)()?;
         let key = self.site_key.verifying_key();
         // One view of the database for the rows and for what is in use; the files that it refers to are immutable.
         let (used, facts) = store.read(|tx| {
@@ -212,13 +210,6 @@ impl Export<'_> {
             write_atomic(&dir.join(name), &bytes, 0o600)?;
         }
         Ok(Job { dir, sealed, manifest, header, id, bytes, state, resumed: false })
-    }
-
-    fn say(&self, store: &Store) -> Result<()> {
-        let text = format!("export of a capsule for {} started", self.recipient);
-        let event = NewEvent { actor: self.actor, ..NewEvent::new(EventKind::SiteExported, &text) };
-        store.write(|tx| tx.event(self.now_ms, &event)).context("writing the event")?;
-        Ok(())
     }
 
     fn manifest(&self, dir: &Utf8Path, found: &Contents, facts: Facts) -> Result<CapsuleManifest> {

@@ -5,22 +5,27 @@ use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState as S};
 use cluster_seed::events::EventKind;
 use site::hint::Hint as _;
 use site::mode::Mode;
+use site::setting;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
 
 /// The reason of enrollments that a promotion ends, on the page and in the event log.
 const MOVED: &str = "the site moved to another seed; the machine will enroll again";
 
-/// Promotes a standby; returns the new epoch. `now_ms` in Unix milliseconds.
+/// Promotes a standby; returns the new epoch. `now_ms` in Unix milliseconds. In a `drill`, what this copy of the site signs from then on
+/// fences no other seed.
 ///
 /// The peer list is signed again at the next unseal, like every change of it.
-pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>) -> Result<u64> {
+pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>, drill: bool) -> Result<u64> {
     store.write(|tx| {
         if Mode::of(tx)? != Mode::Standby {
             return Err(anyhow!("this seed is not a standby")).hint("`seedd import` turns a new site into a standby");
         }
         let epoch = tx.epoch()?;
         let epoch = epoch.checked_add(1).ok_or_else(|| anyhow!("{epoch} is the highest possible epoch"))?;
+        if drill {
+            tx.set(setting::DRILL, "1")?;
+        }
         tx.set_epoch(epoch)?;
         Mode::Active.set(tx)?;
         let ended = end_what_is_under_way(tx, now_ms)?;

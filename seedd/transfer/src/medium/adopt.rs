@@ -18,7 +18,7 @@ use host::files::{digest_file, read_limited, write_atomic};
 use host::sealed;
 use site::Site;
 use site::hint::Hint as _;
-use site::store::StoreError;
+use site::putting::InUse;
 
 use crate::medium::links::{is_clean, link};
 
@@ -130,12 +130,21 @@ impl Medium {
     }
 }
 
-/// Imports everything on `medium` into `site`, whose private key is `key`. Safe to repeat; the settings that put it in use are
-/// written last, in one transaction.
+/// Imports everything on `medium` into `site`, whose private key is `key`, and puts it in use. Safe to repeat; the settings are written
+/// last, in one transaction. For a site without a daemon.
 ///
 /// # Errors
-/// When anything on the medium differs from what its maker signed; then nothing of it is put in use.
+/// As [`place`].
 pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progress: &dyn Progress) -> Result<()> {
+    let placed = place(site, medium, key, how, progress)?;
+    placed.keep(&site::store::Store::open(&site.database()).context("opening the database")?)
+}
+
+/// Imports everything on `medium` into `site`, whose private key is `key`; returns what is to be put in use. Safe to repeat.
+///
+/// # Errors
+/// When anything on the medium differs from what its maker signed.
+pub fn place(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progress: &dyn Progress) -> Result<InUse> {
     let manifest = &medium.manifest;
     medium.read(how, progress)?;
     site.make_folders()?;
@@ -154,18 +163,13 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
     let dir = File::open(&site.data).with_context(|| format!("opening {}", site.data))?;
     nix::unistd::syncfs(&dir).context("writing the links to the disk")?;
     progress.end();
-    let store = site::store::Store::open(&site.database()).context("opening the database")?;
-    store
-        .write(|tx| {
-            tx.set_snapshot(manifest.snapshot)?;
-            tx.set_maker(manifest.snapshot, &medium.maker)?;
-            tx.set_netboot(manifest.netboot)?;
-            for (role, id) in &manifest.artifacts {
-                tx.set_artifact(role, *id)?;
-            }
-            tx.set_medium(manifest.id)
-        })
-        .map_err(|e: StoreError| e.into())
+    Ok(InUse {
+        snapshot: Some(manifest.snapshot),
+        netboot: Some(manifest.netboot),
+        artifacts: manifest.artifacts.clone(),
+        medium: Some(manifest.id),
+        ..InUse::made_by(&medium.maker, [manifest.snapshot])
+    })
 }
 
 /// Links the published snapshot; returns the certificate that it is signed with.
