@@ -59,6 +59,7 @@ mod site_ops;
 mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
+mod strangers;
 pub(crate) mod support;
 #[cfg(test)]
 mod testing;
@@ -177,6 +178,8 @@ pub struct App {
     local: local_sessions::LocalSessions,
     /// How the receivers of webhooks do.
     webhooks: webhooks::standing::Hooks,
+    /// The budget for writes that machines without an identity cause.
+    strangers: strangers::Strangers,
 }
 
 impl App {
@@ -232,6 +235,7 @@ impl App {
             countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
             webhooks: webhooks::standing::Hooks::default(),
+            strangers: strangers::Strangers::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

@@ -95,6 +95,20 @@ fn a_rack_enrolls_while_64_addresses_flood() {
     assert!(open <= app.spec.spec.enrollment.max_pending, "{open}");
 }
 
+/// H4: what an enrollment that was pushed out said of its hardware is not kept: it can be as large as a message.
+#[test]
+fn enrollments_that_are_pushed_out_leave_no_hardware_facts_behind() {
+    let Bench { app, _dir } = &bench();
+    let ids: Vec<EnrollmentId> = (1..=12).map(|n| Machine::new(n).enroll(app).0).collect();
+    let open = ids.iter().filter(|id| app.view_of(**id).unwrap().state == S::Pending).count();
+    assert_eq!(open, 8);
+    let machines = app.store.read(|tx| tx.machines()).unwrap();
+    assert_eq!((machines.len(), machines.iter().filter(|m| m.facts.is_some()).count()), (12, open));
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(app.store.read(|tx| tx.enrollment(*id)).unwrap().revealed.is_some(), n >= 4, "{n}");
+    }
+}
+
 /// H5: claims of nothing are counted; claims of an identity that waits leave few rows.
 #[test]
 fn refused_claims_leave_hardly_a_row() {
