@@ -1,16 +1,20 @@
 //! The support bundle: one encrypted file for those who help, without secrets; and what this program is.
 
+use std::cmp::Reverse;
+
 use anyhow::{Context as _, Result};
+use cluster_seed::cluster::SpecError;
 use cluster_seed::events::EventKind;
 use cluster_seed::people::Permission;
 use cluster_seed::secret::seal_to;
+use cluster_seed::webhooks::shown;
 use host::clock::now;
 use host::files::read_limited;
 use host::support::{MACHINE, MAX_PART, Parts};
 use serde_json::json;
-use site::payloads;
 use site::store::StoreError;
 use site::store::events::NewEvent;
+use site::{Site, payloads};
 use web::api::{AboutApi, AboutView, Actor, ApiError};
 
 use super::{App, Seed, hinted, unexpected};
@@ -61,7 +65,8 @@ pub fn bundle(app: &App, recipient: &str) -> Result<Bundle> {
 /// What the site itself knows.
 fn of_site(app: &App, parts: &mut Parts) -> Result<()> {
     let site = &app.site;
-    for name in ["cluster.yaml", "overlay.yaml", "keys/public.json"] {
+    parts.add_result("site/cluster.yaml", cluster_file(site));
+    for name in ["overlay.yaml", "keys/public.json"] {
         let path = site.join(name);
         if path.exists() {
             parts.add_result(&format!("site/{name}"), read_limited(&path, MAX_PART as u64).map_err(|e| e.to_string()));
@@ -79,6 +84,34 @@ fn of_site(app: &App, parts: &mut Parts) -> Result<()> {
     parts.add_result("site/machines.json", pretty(app.view_machines().map_err(hinted)));
     parts.add_result("site/payload.json", pretty(payloads::current(site, &app.store)));
     Ok(())
+}
+
+/// cluster.yaml, with the URLs of receivers as everybody sees them: their paths may be secrets.
+fn cluster_file(site: &Site) -> Result<Vec<u8>, String> {
+    let said = |e: anyhow::Error| format!("{e:#}");
+    let text = site.cluster_text().map_err(said)?;
+    let wrong = |e: SpecError| format!("it has an error in line {}, so the URLs of receivers in it are not known", e.line);
+    let spec = site.spec_of(&text).map_err(said)?.map_err(wrong)?.spec;
+    let inventory = spec.enrollment.inventory.as_ref().map(|ask| ask.url.value.as_str());
+    hide(text, spec.webhooks.iter().map(|hook| hook.url.value.as_str()).chain(inventory).collect()).map(String::into_bytes)
+}
+
+/// The text with scheme and host of each of these URLs; an error if one with more is not in it as it is.
+fn hide(mut text: String, mut urls: Vec<&str>) -> Result<String, String> {
+    // The longest first: one may begin with another.
+    urls.sort_by_key(|url| (Reverse(url.len()), *url));
+    urls.dedup();
+    for url in urls {
+        let hidden = shown(url);
+        if !hidden.ends_with('\u{2026}') {
+            continue;
+        }
+        if !text.contains(url) {
+            return Err("the URL of a receiver in it is written in a form that cannot be hidden".to_owned());
+        }
+        text = text.replace(url, &hidden);
+    }
+    Ok(text)
 }
 
 fn pretty(value: Result<impl serde::Serialize>) -> Result<Vec<u8>, String> {
@@ -100,4 +133,34 @@ fn archive(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut gz, &plain).context("compressing the bundle")?;
     gz.finish().context("compressing the bundle")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_receivers_are_hidden_or_the_text_is_left_out() {
+        let text = "webhooks:\n- url: https://hooks.lan/T0/SECRET\n- url: 'https://hooks.lan/T0/SECRET/MORE?k=v'\n- url: http://plain.lan\n";
+        let urls = || vec!["https://hooks.lan/T0/SECRET", "https://hooks.lan/T0/SECRET/MORE?k=v", "http://plain.lan"];
+        let hidden = hide(text.to_owned(), urls()).unwrap();
+        assert_eq!(
+            hidden,
+            "webhooks:\n- url: https://hooks.lan/\u{2026}\n- url: 'https://hooks.lan/\u{2026}'\n- url: http://plain.lan\n"
+        );
+        // The same receiver twice, and one that YAML writes in another way.
+        assert!(hide(text.to_owned(), [urls(), urls()].concat()).is_ok());
+        assert!(hide(text.replace("/SECRET/", "\\x2fSECRET/"), urls()).is_err());
+        assert_eq!(hide("nothing\n".to_owned(), Vec::new()), Ok("nothing\n".to_owned()));
+    }
+
+    #[test]
+    fn a_bundle_has_the_cluster_file_of_its_site() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = super::super::testing::app(camino::Utf8Path::from_path(dir.path()).unwrap());
+        assert_eq!(cluster_file(&app.site).unwrap(), app.site.cluster_text().unwrap().into_bytes());
+        std::fs::write(app.site.cluster_file(), "spec: {webhooks: [{url: 'https://hooks.lan/SECRET'").unwrap();
+        let why = cluster_file(&app.site).unwrap_err();
+        assert!(why.contains("it has an error") && !why.contains("SECRET"), "{why}");
+    }
 }
