@@ -78,7 +78,7 @@ fn api_token(rest: &[u8]) -> bool {
     digits(rest) == 8 && rest.get(8) == Some(&b'_') && digits(&rest[9..]) >= 48
 }
 
-/// `kdm-<43 digits of base64url>`, as `seedd metrics token create` prints it. Names of files are long too, but have no capitals and digits.
+/// `kdm-<43 digits of base64url>`, as `seedd metrics token` prints it. Names of files are long too, but have no capitals and digits.
 fn metrics_token(rest: &[u8]) -> bool {
     let digits = &rest[..run(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))];
     let has = |of: fn(&u8) -> bool| digits.iter().any(of);
