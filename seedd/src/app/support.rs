@@ -1,13 +1,10 @@
 //! The support bundle: one encrypted file for those who help, without secrets; and what this program is.
 
-use std::cmp::Reverse;
-
 use anyhow::{Context as _, Result};
 use cluster_seed::cluster::SpecError;
 use cluster_seed::events::EventKind;
 use cluster_seed::people::Permission;
 use cluster_seed::secret::seal_to;
-use cluster_seed::webhooks::shown;
 use host::clock::now;
 use host::files::read_limited;
 use host::support::{MACHINE, MAX_PART, Parts};
@@ -17,6 +14,7 @@ use site::store::events::NewEvent;
 use site::{Site, payloads};
 use web::api::{AboutApi, AboutView, Actor, ApiError};
 
+use super::settings::hide_urls;
 use super::{App, Seed, hinted, unexpected};
 
 /// Newest events that are included.
@@ -91,27 +89,9 @@ fn cluster_file(site: &Site) -> Result<Vec<u8>, String> {
     let said = |e: anyhow::Error| format!("{e:#}");
     let text = site.cluster_text().map_err(said)?;
     let wrong = |e: SpecError| format!("it has an error in line {}, so the URLs of receivers in it are not known", e.line);
-    let spec = site.spec_of(&text).map_err(said)?.map_err(wrong)?.spec;
-    let inventory = spec.enrollment.inventory.as_ref().map(|ask| ask.url.value.as_str());
-    hide(text, spec.webhooks.iter().map(|hook| hook.url.value.as_str()).chain(inventory).collect()).map(String::into_bytes)
-}
-
-/// The text with scheme and host of each of these URLs; an error if one with more is not in it as it is.
-fn hide(mut text: String, mut urls: Vec<&str>) -> Result<String, String> {
-    // The longest first: one may begin with another.
-    urls.sort_by_key(|url| (Reverse(url.len()), *url));
-    urls.dedup();
-    for url in urls {
-        let hidden = shown(url);
-        if !hidden.ends_with('\u{2026}') {
-            continue;
-        }
-        if !text.contains(url) {
-            return Err("the URL of a receiver in it is written in a form that cannot be hidden".to_owned());
-        }
-        text = text.replace(url, &hidden);
-    }
-    Ok(text)
+    let spec = site.spec_of(&text).map_err(said)?.map_err(wrong)?;
+    let hidden = hide_urls(text, &spec).map(String::into_bytes);
+    hidden.ok_or_else(|| "the URL of a receiver in it is written in a form that cannot be hidden".to_owned())
 }
 
 fn pretty(value: Result<impl serde::Serialize>) -> Result<Vec<u8>, String> {
@@ -140,25 +120,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_receivers_are_hidden_or_the_text_is_left_out() {
-        let text = "webhooks:\n- url: https://hooks.lan/T0/SECRET\n- url: 'https://hooks.lan/T0/SECRET/MORE?k=v'\n- url: http://plain.lan\n";
-        let urls = || vec!["https://hooks.lan/T0/SECRET", "https://hooks.lan/T0/SECRET/MORE?k=v", "http://plain.lan"];
-        let hidden = hide(text.to_owned(), urls()).unwrap();
-        assert_eq!(
-            hidden,
-            "webhooks:\n- url: https://hooks.lan/\u{2026}\n- url: 'https://hooks.lan/\u{2026}'\n- url: http://plain.lan\n"
-        );
-        // The same receiver twice, and one that YAML writes in another way.
-        assert!(hide(text.to_owned(), [urls(), urls()].concat()).is_ok());
-        assert!(hide(text.replace("/SECRET/", "\\x2fSECRET/"), urls()).is_err());
-        assert_eq!(hide("nothing\n".to_owned(), Vec::new()), Ok("nothing\n".to_owned()));
-    }
-
-    #[test]
     fn a_bundle_has_the_cluster_file_of_its_site() {
         let dir = tempfile::tempdir().unwrap();
         let app = super::super::testing::app(camino::Utf8Path::from_path(dir.path()).unwrap());
-        assert_eq!(cluster_file(&app.site).unwrap(), app.site.cluster_text().unwrap().into_bytes());
+        let plain = app.site.cluster_text().unwrap();
+        assert_eq!(cluster_file(&app.site).unwrap(), plain.as_bytes());
+        let hooks = "\nspec:\n  webhooks: [{url: 'https://hooks.lan/SECRET', secretFile: /s, caFile: /ca.pem}]\n";
+        std::fs::write(app.site.cluster_file(), plain.replacen("\nspec:\n", hooks, 1)).unwrap();
+        let shown = String::from_utf8(cluster_file(&app.site).unwrap()).unwrap();
+        assert!(shown.contains("https://hooks.lan/\u{2026}") && !shown.contains("SECRET"), "{shown}");
         std::fs::write(app.site.cluster_file(), "spec: {webhooks: [{url: 'https://hooks.lan/SECRET'").unwrap();
         let why = cluster_file(&app.site).unwrap_err();
         assert!(why.contains("it has an error") && !why.contains("SECRET"), "{why}");
