@@ -86,6 +86,7 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::people::ApiTokenId;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::clock::now_ms;
@@ -133,7 +134,9 @@ pub struct App {
     throttle: Throttle,
     passkeys: Ceremonies,
     /// How often each API token was used.
-    budgets: Budgets,
+    budgets: Budgets<ApiTokenId>,
+    /// How often each node said what becomes an event.
+    said: Budgets<EnrollmentId>,
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
@@ -212,6 +215,7 @@ impl App {
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
             passkeys: Ceremonies::new(seed_hostname(&spec)?.as_str()),
             budgets: Budgets::default(),
+            said: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
             editing: Mutex::default(),
