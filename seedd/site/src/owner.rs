@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -25,12 +25,22 @@ struct Heir {
     group: u32,
     /// Users cannot make links to files of others.
     protected: bool,
+    /// The file system of the folder.
+    device: u64,
 }
 
 impl Heir {
-    /// What is root's. Where anybody can make links to any file, a file with several names may be one of the system.
+    /// What is root's, but for devices. Where anybody can make links to any file, a file with several names may be one of the system.
     fn gets(self, meta: &Metadata) -> bool {
-        meta.uid() == ROOT && (self.protected || has_one_name(meta))
+        let kind = meta.file_type();
+        let is_device = kind.is_block_device() || kind.is_char_device();
+        meta.uid() == ROOT && !is_device && (self.protected || has_one_name(meta))
+    }
+
+    /// Another file system that root has mounted for itself, perhaps one of the machine. Told by its folder: overlayfs has device numbers
+    /// of its own for files.
+    fn has_no_part_in(self, meta: &Metadata) -> bool {
+        meta.is_dir() && meta.dev() != self.device && meta.uid() == ROOT
     }
 }
 
@@ -42,8 +52,9 @@ impl Site {
     /// Gives the files and folders of root in the data directory to its owner; their number. Without effect if this process is
     /// not root's, if the data directory is, and if there is no site in it: it may be any directory, named by mistake.
     ///
-    /// Root file systems that images are made from keep their owners: these become part of an image. So do files with several names
-    /// where the kernel lets every user make links to files of others (`fs.protected_hardlinks` is 0).
+    /// Root file systems that images are made from keep their owners: these become part of an image. So do devices, other file systems
+    /// whose root belongs to root, and files with several names where the kernel lets every user make links to files of others
+    /// (`fs.protected_hardlinks` is 0).
     ///
     /// # Errors
     /// If a folder cannot be read or an owner cannot be changed. Files that are removed meanwhile, and those on a medium that is
@@ -56,7 +67,7 @@ impl Site {
         let given = || {
             let folder = open_device(&self.data, Access::Read, O_DIRECTORY)?;
             let held = folder.metadata()?;
-            let heir = Heir { user: held.uid(), group: held.gid(), protected };
+            let heir = Heir { user: held.uid(), group: held.gid(), protected, device: held.dev() };
             if heir.user == ROOT { Ok(0) } else { give(&folder, Path::new(""), heir) }
         };
         given().with_context(|| format!("giving files of root in {} to the user of the seed", self.data))
@@ -84,7 +95,10 @@ fn give_one(at: &Path, path: &Path, heir: Heir) -> io::Result<u64> {
     // Of a link itself, and without opening what it is: a FIFO would wait, a device act.
     let held = open_device(at, Access::Read, O_PATH | O_NOFOLLOW)?;
     let meta = held.metadata()?;
-    let mut given = 0;
+    if heir.has_no_part_in(&meta) {
+        return Ok(0);
+    }
+    let (heir, mut given) = (Heir { device: meta.dev(), ..heir }, 0);
     if meta.is_dir() {
         given += give(&open_device(at, Access::Read, O_DIRECTORY | O_NOFOLLOW)?, path, heir)?;
     }
@@ -122,8 +136,19 @@ mod tests {
         fs::hard_link(&one, &other).unwrap();
         assert!(!has(&one) && !has(&other));
         let meta = fs::symlink_metadata(&one).unwrap();
-        let gets = |protected| Heir { user: 1, group: 1, protected }.gets(&meta);
+        let gets = |protected| heir(protected, &meta).gets(&meta);
         assert_eq!((gets(true), gets(false)), (meta.uid() == ROOT, false));
+    }
+
+    fn heir(protected: bool, folder: &Metadata) -> Heir {
+        Heir { user: 1, group: 1, protected, device: folder.dev() }
+    }
+
+    #[test]
+    fn devices_and_file_systems_that_root_mounted_are_not_given() {
+        let [null, proc, dir] = ["/dev/null", "/proc", "/"].map(|path| fs::symlink_metadata(path).unwrap());
+        assert!(!heir(true, &null).gets(&null));
+        assert!(heir(true, &dir).has_no_part_in(&proc) && !heir(true, &dir).has_no_part_in(&dir));
     }
 
     #[test]
