@@ -17,6 +17,7 @@ pub fn secrets(text: &[u8]) -> Vec<&'static str> {
     say(after(text, b"PrivateKey", wireguard), "a WireGuard private key");
     say(after(text, b"kjt-", join_token), "a join token");
     say(after(text, b"kbd_", api_token), "an API token");
+    say(after(text, b"kdm-", metrics_token), "a metrics token");
     say(password_hash(text), "a password hash");
     say(after(text, b"passwd/", preseeded), "a password in a preseed");
     found.dedup();
@@ -75,6 +76,13 @@ fn join_token(rest: &[u8]) -> bool {
 fn api_token(rest: &[u8]) -> bool {
     let digits = |text: &[u8]| run(text, |b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
     digits(rest) == 8 && rest.get(8) == Some(&b'_') && digits(&rest[9..]) >= 48
+}
+
+/// `kdm-<43 digits of base64url>`, as `seedd metrics token` prints it. Names of files are long too, but have no capitals and digits.
+fn metrics_token(rest: &[u8]) -> bool {
+    let digits = &rest[..run(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))];
+    let has = |of: fn(&u8) -> bool| digits.iter().any(of);
+    digits.len() == 43 && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
 }
 
 /// `passwd/root-password password x`, with any whitespace (debconf's preseed format).

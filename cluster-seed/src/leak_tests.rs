@@ -88,3 +88,13 @@ fn an_api_token_is_found_in_a_script() {
         assert!(of(near).is_empty(), "{near}");
     }
 }
+
+#[test]
+fn a_metrics_token_is_found_in_a_configuration() {
+    let token = format!("kdm-{}", &"aB3-_xYz".repeat(6)[..43]);
+    assert_eq!(of(&format!("credentials: {token}\n")), ["a metrics token"]);
+    let name = format!("kdm-{}", "wallpapers-of-an-older-release".repeat(2));
+    for near in [&token[..46], &format!("{token}x"), &token.to_lowercase(), &name, "kdm-"] {
+        assert!(of(near).is_empty(), "{near}");
+    }
+}

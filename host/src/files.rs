@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
@@ -108,10 +109,15 @@ pub fn open(path: &Utf8Path, start: Start, mode: u32) -> io::Result<File> {
         Start::Keep => options.write(true).create(true).truncate(false),
         Start::End => options.append(true).create(true),
     };
-    options.open(path).map_err(|e| match e.raw_os_error() {
+    options.open(path).map_err(explained)
+}
+
+/// The error of an open(2) with O_NOFOLLOW, in words.
+fn explained(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
         Some(nix::libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
-        _ => e,
-    })
+        _ => error,
+    }
 }
 
 /// Copies a file's content to `to`, which is created or overwritten, but not if it is a link ([`open`]). Not flushed.
@@ -137,9 +143,20 @@ pub enum Access {
 /// Opens an existing device or terminal; `flags` are those of open(2), such as `O_EXCL`. Links are followed: the names below
 /// /dev/disk are links.
 #[allow(clippy::disallowed_methods, reason = "this is where devices are opened")]
-pub fn open_device(path: impl AsRef<std::path::Path>, access: Access, flags: i32) -> io::Result<File> {
+pub fn open_device(path: impl AsRef<Path>, access: Access, flags: i32) -> io::Result<File> {
     let (read, write) = (access != Access::Write, access != Access::Read);
     OpenOptions::new().read(read).write(write).custom_flags(flags).open(path)
+}
+
+/// Opens a folder, but no link to one: see [`open`].
+pub fn open_dir(path: impl AsRef<Path>) -> io::Result<File> {
+    open_device(path, Access::Read, nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW)
+}
+
+/// Sets the permission bits of a folder. A link is refused: whoever may write in the folder above it could otherwise choose what a
+/// privileged process closes or opens.
+pub fn set_dir_mode(path: &Utf8Path, mode: u32) -> io::Result<()> {
+    open_dir(path)?.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Attempts to find an unused temporary name. With 64 random bits, a collision means that another process guessed the name.
@@ -184,24 +201,27 @@ pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), File
     write().map_err(failed("writing", path))
 }
 
-/// As [`write_atomic`], with owner and mode of the existing file `like`: root may write what another user's program reads.
-pub fn write_like(path: &Utf8Path, bytes: &[u8], like: &Utf8Path) -> Result<(), FileError> {
+/// As [`write_atomic`], with the owner and the mode of another file: root may write what another user's program reads.
+pub fn write_like(path: &Utf8Path, bytes: &[u8], like: &fs::Metadata) -> Result<(), FileError> {
     let write = || {
-        let held = fs::metadata(like)?;
         let tmp = temporary(path)?;
-        write_new(&tmp, bytes, PRIVATE, true)?;
-        let settle = || {
-            let own = fs::metadata(&tmp)?;
-            if (own.uid(), own.gid()) != (held.uid(), held.gid()) {
-                chown(&tmp, Some(held.uid()), Some(held.gid()))?;
-            }
-            fs::set_permissions(&tmp, held.permissions())?;
-            fs::rename(&tmp, path)
-        };
-        settle().inspect_err(|_| drop(fs::remove_file(&tmp)))?;
+        let written = write_new_like(&tmp, bytes, like).and_then(|()| fs::rename(&tmp, path));
+        written.inspect_err(|_| drop(fs::remove_file(&tmp)))?;
         File::open(parent(path))?.sync_all()
     };
     write().map_err(failed("writing", path))
+}
+
+/// The open file gets owner and mode, not its name: the owner of the folder can put a link in its place at any time.
+fn write_new_like(path: &Utf8Path, bytes: &[u8], like: &fs::Metadata) -> io::Result<()> {
+    let mut file = open(path, Start::New, PRIVATE)?;
+    file.write_all(bytes)?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.set_permissions(like.permissions())?;
+    file.sync_all()
 }
 
 /// As [`write_atomic`] with mode 0644, without flushing: for caches, which are checked whenever they are read. Creates the
@@ -266,6 +286,22 @@ pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+/// Reads a file of at most `limit` bytes, with its owner and mode. A symbolic link is refused (O_NOFOLLOW): root would read for the owner
+/// of the folder what that user may not read.
+pub fn read_with_owner(path: &Utf8Path, limit: u64) -> Result<(Vec<u8>, fs::Metadata), FileError> {
+    let read = || {
+        let file = open_device(path, Access::Read, nix::libc::O_NOFOLLOW).map_err(explained)?;
+        let (held, mut bytes) = (file.metadata()?, Vec::new());
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        io::Result::Ok((bytes, held))
+    };
+    let (bytes, held) = read().map_err(failed("reading", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok((bytes, held))
 }
 
 /// Length and sha256 of the remaining data.

@@ -1,4 +1,3 @@
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster_seed::progress::Quiet;
@@ -133,4 +132,44 @@ fn a_link_is_never_followed_when_a_file_is_opened_for_writing() {
         open(&dir.join(name), start, PRIVATE).unwrap().write_all(b"x").unwrap();
         assert_eq!(mode(&dir.join(name)), PRIVATE, "{start:?}");
     }
+}
+
+#[test]
+fn a_file_written_like_another_has_its_mode_and_nothing_that_a_link_points_to_is_read_or_changed() {
+    let (_keep, dir) = dir();
+    let (own, victim, link) = (dir.join("own"), dir.join("victim"), dir.join("link"));
+    fs::write(&own, b"first").unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o640)).unwrap();
+    let (bytes, held) = read_with_owner(&own, 5).unwrap();
+    assert_eq!(bytes, b"first");
+    assert!(matches!(read_with_owner(&own, 4), Err(FileError::TooLarge { limit: 4, .. })));
+    fs::write(&victim, b"precious").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    assert!(read_with_owner(&link, 100).is_err());
+    // The name itself may be a link: it is replaced.
+    write_like(&link, b"second", &held).unwrap();
+    let mode = |path: &Utf8Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((fs::read(&link).unwrap(), mode(&link)), (b"second".to_vec(), 0o640));
+    assert_eq!((fs::read(&victim).unwrap(), mode(&victim)), (b"precious".to_vec(), 0o600));
+    // What somebody put in the place of the new file before it was opened is no new file.
+    std::os::unix::fs::symlink(&victim, dir.join("planted")).unwrap();
+    assert_eq!(write_new_like(&dir.join("planted"), b"x", &held).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!((fs::read(&victim).unwrap(), mode(&victim)), (b"precious".to_vec(), 0o600));
+}
+
+#[test]
+fn the_mode_of_a_folder_is_set_but_not_that_of_one_that_a_link_points_to() {
+    let (_keep, dir) = dir();
+    let (folder, link, file) = (dir.join("folder"), dir.join("link"), dir.join("file"));
+    let mode = || fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
+    fs::create_dir(&folder).unwrap();
+    set_dir_mode(&folder, 0o755).unwrap();
+    assert_eq!(mode(), 0o755);
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    assert!(set_dir_mode(&link, 0o700).is_err() && mode() == 0o755);
+    fs::write(&file, b"").unwrap();
+    assert!(set_dir_mode(&file, 0o700).is_err());
+    set_dir_mode(&folder, 0o700).unwrap();
+    assert_eq!(mode(), 0o700);
 }

@@ -43,9 +43,9 @@ pub struct Parts {
 impl Parts {
     /// Adds a part, unless a secret is found in it.
     pub fn add(&mut self, name: &str, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(MAX_PART)..];
+        // In all of it: of a key that begins before the cut, what is left does not look like one.
         match leak::secrets(bytes).first() {
-            None => self.files.push((name.to_owned(), bytes.to_vec())),
+            None => self.files.push((name.to_owned(), bytes[bytes.len().saturating_sub(MAX_PART)..].to_vec())),
             Some(what) => self.left_out.push(format!("{name}: it contains {what}")),
         }
     }
@@ -90,6 +90,17 @@ mod tests {
         parts.add("log", &long);
         assert_eq!(parts.files[0].1.len(), MAX_PART);
         assert!(parts.files[0].1.ends_with(b"end"));
+    }
+
+    #[test]
+    fn a_key_whose_beginning_would_be_cut_off_is_found() {
+        let mut parts = Parts::default();
+        // In two halves, so that this file itself holds none.
+        let key = format!("{}PRIVATE KEY-----\n{}\n", "-----BEGIN ", "A".repeat(60));
+        let long = format!("{key}{}", "a".repeat(MAX_PART - 50));
+        assert!(long.len() > MAX_PART);
+        parts.add("log", long.as_bytes());
+        assert_eq!((parts.files.len(), parts.left_out), (0, vec!["log: it contains a private key".to_owned()]));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use crate::api::{ApiError, MachineApi, OperatorApi};
 use crate::error::Failure;
-use crate::limits::{CALL_WAIT, MAX_CALLS, MAX_COSTLY, MAX_STREAMS};
+use crate::limits::{CALL_WAIT, MAX_CALLS, MAX_COSTLY};
 use crate::replay::Replay;
+use crate::streams::Streams;
 
 /// How the operators' listener is reached.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,8 +31,8 @@ pub(crate) type Machines = Calls<dyn MachineApi>;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) options: OperatorOptions,
-    /// Live pages that may still be opened.
-    pub(crate) streams: Arc<Semaphore>,
+    /// Live pages and exports that are open.
+    pub(crate) streams: Streams,
     /// Answers to requests with an idempotency key.
     pub(crate) replay: Arc<Replay>,
     calls: Calls<dyn OperatorApi>,
@@ -70,10 +71,9 @@ impl<A: ?Sized + Send + Sync + 'static> Calls<A> {
 
 impl App {
     pub(crate) fn new(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Self {
-        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         App {
             options,
-            streams,
+            streams: Streams::default(),
             replay: Arc::default(),
             calls: Calls::new(api.clone(), MAX_CALLS),
             costly: Calls::new(api, MAX_COSTLY),

@@ -4,12 +4,12 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{ApiError, AuditQuery, ExportFormat, ExportPart};
 use crate::auth::Session;
 use crate::call::App;
 use crate::error::Failure;
+use crate::streams::OpenStream;
 
 struct Export {
     app: App,
@@ -20,7 +20,7 @@ struct Export {
     ready: String,
     /// Where the next part begins.
     next: Option<i64>,
-    _slot: OwnedSemaphorePermit,
+    _slot: OpenStream,
 }
 
 /// # Errors
@@ -28,7 +28,7 @@ struct Export {
 /// so that half a log cannot be mistaken for the whole.
 pub(crate) async fn export(app: App, session: Session, query: AuditQuery, format: ExportFormat) -> Result<Response, Failure> {
     let full = || ApiError::unavailable("too many exports and live pages are open");
-    let slot = app.streams.clone().try_acquire_owned().map_err(|_| full())?;
+    let slot = app.streams.open(session.user()).ok_or_else(full)?;
     let mut export = Export { app, session, query, format, ready: String::new(), next: Some(0), _slot: slot };
     export.fill().await?;
     let (kind, name) = match format {

@@ -25,6 +25,7 @@ mod problem;
 mod replay;
 mod safe_json;
 mod search;
+mod streams;
 mod text;
 mod words;
 

@@ -50,8 +50,9 @@ pub const MAX_CALLS: usize = 32;
 pub const CALL_WAIT: Duration = Duration::from_secs(10);
 /// Concurrent password hashes and scrypt runs: each needs tens of megabytes or more.
 pub const MAX_COSTLY: usize = 2;
-/// Open live pages.
+/// Open live pages and exports, and how many of them are for users who have none.
 pub const MAX_STREAMS: usize = 64;
+pub const LAST_STREAMS: usize = 8;
 /// Events sent to a live page at once.
 pub const STREAM_BATCH: u32 = 100;
 /// Silence after which a live page gets a comment, and its session is checked again.

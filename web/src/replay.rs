@@ -8,8 +8,10 @@ use cluster_seed::ids::Digest;
 
 /// Seconds that an answer is kept.
 pub(crate) const KEPT: u64 = 24 * 3_600;
-/// Most keys kept. Beyond that the oldest answer is forgotten.
+/// Most keys kept, and most of one user. Beyond that the oldest answer is forgotten, of this user first: nobody pushes out what others
+/// rely on.
 pub(crate) const MAX_KEYS: usize = 1_000;
+pub(crate) const MAX_OF_USER: usize = 200;
 /// Largest answer that is kept, in bytes.
 pub(crate) const MAX_ANSWER: u64 = 64 << 10;
 
@@ -71,8 +73,10 @@ impl Replay {
                 None => Known::Running,
             };
         }
-        if entries.len() >= MAX_KEYS {
-            let oldest = entries.iter().filter(|(_, e)| e.answer.is_some()).min_by_key(|(_, e)| e.at).map(|(k, _)| k.clone());
+        let of_user = entries.keys().filter(|(user, _)| *user == key.0).count() >= MAX_OF_USER;
+        if of_user || entries.len() >= MAX_KEYS {
+            let answered = entries.iter().filter(|((user, _), e)| e.answer.is_some() && (!of_user || *user == key.0));
+            let oldest = answered.min_by_key(|(_, e)| e.at).map(|(k, _)| k.clone());
             if let Some(oldest) = oldest {
                 entries.remove(&oldest);
             }
@@ -107,11 +111,20 @@ mod tests {
         ("ada".to_owned(), format!("key-{n}"))
     }
 
-    fn turn(replay: &Arc<Replay>, n: usize, now: u64) -> Turn {
-        match replay.begin(key(n), Digest([1; 32]), now) {
+    /// One of as many users as the answers of all have room for.
+    fn key_of_many(n: usize) -> KeyOf {
+        (format!("user-{}", n % (MAX_KEYS / MAX_OF_USER + 1)), format!("key-{n}"))
+    }
+
+    fn turn_of(replay: &Arc<Replay>, key: KeyOf, now: u64) -> Turn {
+        match replay.begin(key.clone(), Digest([1; 32]), now) {
             Known::New(turn) => turn,
-            _ => panic!("{n} is known"),
+            _ => panic!("{key:?} is known"),
         }
+    }
+
+    fn turn(replay: &Arc<Replay>, n: usize, now: u64) -> Turn {
+        turn_of(replay, key(n), now)
     }
 
     fn kept() -> Kept {
@@ -142,10 +155,23 @@ mod tests {
     fn the_oldest_answer_goes_first() {
         let replay = Arc::new(Replay::default());
         for n in 0..=MAX_KEYS {
-            turn(&replay, n, 1 + n as u64).keep(kept());
+            turn_of(&replay, key_of_many(n), 1 + n as u64).keep(kept());
         }
         assert_eq!(replay.lock().len(), MAX_KEYS);
-        assert!(matches!(replay.begin(key(1), Digest([1; 32]), 2_000), Known::Answered(_)));
-        assert!(matches!(replay.begin(key(0), Digest([1; 32]), 2_000), Known::New(_)));
+        assert!(matches!(replay.begin(key_of_many(1), Digest([1; 32]), 2_000), Known::Answered(_)));
+        assert!(matches!(replay.begin(key_of_many(0), Digest([1; 32]), 2_000), Known::New(_)));
+    }
+
+    #[test]
+    fn a_user_with_many_keys_pushes_out_own_answers_only() {
+        let replay = Arc::new(Replay::default());
+        let other = ("eve".to_owned(), "key-1".to_owned());
+        turn_of(&replay, other.clone(), 1).keep(kept());
+        for n in 0..2 * MAX_KEYS {
+            turn(&replay, n, 2 + n as u64).keep(kept());
+        }
+        assert_eq!(replay.lock().len(), MAX_OF_USER + 1);
+        assert!(matches!(replay.begin(other, Digest([1; 32]), 5_000), Known::Answered(_)));
+        assert!(matches!(replay.begin(key(2 * MAX_KEYS - 1), Digest([1; 32]), 5_000), Known::Answered(_)));
     }
 }

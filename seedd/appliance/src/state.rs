@@ -4,11 +4,11 @@
 //! without a complete file system (it is created again); a complete one (its label is written last).
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, lchown};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use host::files::{Access, open_device, read_limited, write_atomic};
+use host::files::{Access, open_device, read_limited, read_with_owner, write_atomic};
 use host::random;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::User;
@@ -96,7 +96,8 @@ fn has_site(places: &Places) -> bool {
 
 fn settings_text(places: &Places) -> Result<Option<Vec<u8>>> {
     let path = places.state.join(FILE);
-    if path.exists() { Ok(Some(read_limited(&path, MAX_SMALL)?)) } else { Ok(None) }
+    // The daemon's user gets a copy: a link would give it any file of root's.
+    if path.exists() { Ok(Some(read_with_owner(&path, MAX_SMALL)?.0)) } else { Ok(None) }
 }
 
 /// The first start since the machine was switched on.
@@ -219,14 +220,14 @@ fn memory(places: &Places, warnings: Vec<String>) -> Result<Report> {
     Ok(Report { place: "memory".to_owned(), memory: true, warnings })
 }
 
-/// Changes the owner of a path to the daemon's user.
+/// Changes the owner of a path to the daemon's user; of a link, not of what it points to.
 fn own(places: &Places, path: &Utf8Path) -> Result<()> {
     let Some(name) = &places.user else { return Ok(()) };
     let Some(user) = User::from_name(name).context("looking up a user")? else {
         tracing::warn!(user = name, "there is no such user; the state belongs to the current user");
         return Ok(());
     };
-    nix::unistd::chown(path.as_std_path(), Some(user.uid), Some(user.gid))
+    lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
         .with_context(|| format!("changing the owner of {path} to {name}"))?;
     if *path == places.state {
         fs::set_permissions(path, fs::Permissions::from_mode(0o750)).with_context(|| format!("protecting {path}"))?;

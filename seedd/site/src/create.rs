@@ -1,11 +1,12 @@
 //! Creating a site: everything is written to a temporary directory and renamed at the end, so a site is never incomplete.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::ClusterSpec;
+use host::files::open_dir;
 
 use crate::hint::Hint as _;
 use crate::keys::PublicKeys;
@@ -59,17 +60,18 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
 
 /// Renames the finished directory into place.
 fn publish(place: &Site, site: &Site) -> Result<()> {
-    let dir = File::open(&place.data).with_context(|| format!("opening {}", place.data))?;
+    // Owner and mode are set by the open folder, not by its name: the owner of the folder above could put a link there.
+    let dir = open_dir(&place.data).with_context(|| format!("opening {}", place.data))?;
     // There may be hundreds of links and folders; one call syncs all of them.
     nix::unistd::syncfs(&dir).context("writing the new site to the disk")?;
     if let Ok(meta) = fs::metadata(&site.data) {
         // If the target is an existing empty directory, its owner and what it may do are kept. Others than root cannot give a directory.
         if nix::unistd::geteuid().is_root() {
             let (user, group) = (Some(meta.uid()), Some(meta.gid()));
-            chown(&place.data, user, group).with_context(|| format!("giving {} its owner", place.data))?;
+            fchown(&dir, user, group).with_context(|| format!("giving {} its owner", place.data))?;
         }
         let mode = fs::Permissions::from_mode(meta.permissions().mode() & 0o7700);
-        fs::set_permissions(&place.data, mode).with_context(|| format!("protecting {}", place.data))?;
+        dir.set_permissions(mode).with_context(|| format!("protecting {}", place.data))?;
     }
     match fs::rename(&place.data, &site.data) {
         Ok(()) => {}

@@ -9,7 +9,8 @@ use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::overlay::{self, Change, Overlay};
 use cluster_seed::repo::RepoMode;
-use host::files::{read_limited, write_atomic, write_like};
+use host::files::{Access, open_device, open_dir, read_limited, read_with_owner, write_atomic, write_like};
+use nix::libc::O_DIRECTORY;
 
 use crate::hint::Hint as _;
 
@@ -76,13 +77,21 @@ impl Site {
 
     /// Closes the data directory to everybody but its owner; versions before left it readable. Nobody else needs it:
     /// machines, apt and time clients get what they may have over the network.
+    ///
+    /// The data directory itself may be a link. In it root follows none: its owner could make root close any folder of the system.
     pub fn protect(&self) -> Result<()> {
+        let is_root = nix::unistd::geteuid().is_root();
         for folder in ["", "keys", "tmp"] {
             let path = self.join(folder);
-            let mode = fs::metadata(&path).with_context(|| format!("looking at {path}"))?.permissions().mode();
+            let open = match is_root && !folder.is_empty() {
+                true => open_dir(&path),
+                false => open_device(&path, Access::Read, O_DIRECTORY),
+            };
+            let open = open.with_context(|| format!("looking at {path}"))?;
+            let mode = open.metadata().with_context(|| format!("looking at {path}"))?.permissions().mode();
             if mode & 0o077 != 0 {
                 let closed = fs::Permissions::from_mode(mode & 0o7700);
-                fs::set_permissions(&path, closed).with_context(|| format!("protecting {path}"))?;
+                open.set_permissions(closed).with_context(|| format!("protecting {path}"))?;
             }
         }
         Ok(())
@@ -128,13 +137,13 @@ impl Site {
     /// Replaces cluster.yaml and keeps the file that was there; false if the text is the same.
     pub fn replace_cluster_text(&self, text: &str) -> Result<bool> {
         let own = self.cluster_file();
-        let former = read_limited(&own, MAX_SPEC as u64)?;
+        let (former, held) = read_with_owner(&own, MAX_SPEC as u64)?;
         if former == text.as_bytes() {
             return Ok(false);
         }
         // The seed's own user has to read what root writes here.
-        write_like(&self.join(FORMER), &former, &own)?;
-        write_like(&own, text.as_bytes(), &own)?;
+        write_like(&self.join(FORMER), &former, &held)?;
+        write_like(&own, text.as_bytes(), &held)?;
         Ok(true)
     }
 
@@ -243,6 +252,19 @@ mod tests {
         assert_eq!((site.cluster_text().unwrap(), fs::read_to_string(site.join(FORMER)).unwrap()), (changed, text));
         let problem = site.spec_of("apiVersion: kubedos/v1alpha1\nkind: Nothing\n").unwrap().unwrap_err();
         assert!(problem.line > 0, "{problem}");
+    }
+
+    /// Root would keep a copy of it that the seed's user can read.
+    #[test]
+    fn a_cluster_file_that_is_a_link_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
+        let elsewhere = site.join("elsewhere");
+        fs::write(&elsewhere, "of root\n").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, site.cluster_file()).unwrap();
+        assert!(site.replace_cluster_text(&default_cluster_yaml("site-a")).is_err());
+        assert!(!site.join(FORMER).exists() && site.cluster_file().is_symlink());
+        assert_eq!(fs::read_to_string(elsewhere).unwrap(), "of root\n");
     }
 
     #[test]

@@ -15,11 +15,11 @@ use cluster_seed::trouble::Trouble;
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms, steady};
 use host::files::free_space;
-use site::store::Tx;
 use site::store::admission::Whose;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::NewEvent;
 use site::store::machines::MachineRecord;
+use site::store::{StoreError, Tx};
 use web::api::{Actor, ApiError};
 
 use super::App;
@@ -36,6 +36,9 @@ pub const SILENT_SECONDS: u64 = 600;
 const CLAIM_SECONDS: u64 = 60;
 /// Seconds for which an enrollment that ended without approval is kept, so that its machine can read the reason.
 const ENDED_SECONDS: u64 = 600;
+/// Most of these that are kept, besides the newest of each machine; and machines that nobody approved whose hardware facts are kept.
+const MAX_ENDED: u32 = 1_000;
+const MAX_FACTS: u32 = 1_000;
 /// Free space of the data directory, in bytes, below which only events of operators and nodes are recorded: the rest is
 /// reserved for leases and for deleting data.
 const MIN_FREE: u64 = 128 << 20;
@@ -76,7 +79,10 @@ impl App {
         {
             while tx.count_open(whose)? >= most.max(1) {
                 let Some(oldest) = tx.to_push_out(whose)? else { return Err(ApiError::TooMany { seconds: 60 }) };
-                tx.advance(&tx.enrollment(oldest)?, EnrollmentEvent::Expired, Some("replaced by newer requests"), now())?;
+                let record = tx.enrollment(oldest)?;
+                tx.advance(&record, EnrollmentEvent::Expired, Some("replaced by newer requests"), now())?;
+                // They are the largest part of what a flood leaves behind.
+                tx.drop_facts_of(oldest, record.machine)?;
             }
         }
         Ok(machine)
@@ -121,12 +127,15 @@ impl App {
         heard.map(|(id, (at, _))| (*id, clock.saturating_sub(steady.saturating_sub(*at)))).collect()
     }
 
-    /// Deletes enrollments that ended without approval more than [`KEPT`] seconds ago.
+    /// Deletes enrollments that ended without approval more than [`ENDED_SECONDS`] ago, and what is too much of younger ones.
     pub(super) fn prune_unapproved(&self) -> Result<(), ApiError> {
         let before = now().saturating_sub(ENDED_SECONDS);
-        let pruned = self.store.write(|tx| tx.prune_enrollments(before))?;
-        if pruned > 0 {
-            tracing::debug!(pruned, "unapproved enrollments deleted");
+        let (pruned, dropped) = self.store.write(|tx| {
+            let pruned = tx.prune_enrollments(before, MAX_ENDED)?;
+            Ok::<_, StoreError>((pruned, tx.drop_facts(MAX_FACTS)?))
+        })?;
+        if pruned > 0 || dropped > 0 {
+            tracing::debug!(pruned, dropped, "unapproved enrollments and facts of machines deleted");
         }
         Ok(())
     }

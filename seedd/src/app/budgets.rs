@@ -1,24 +1,28 @@
-//! How often an API token may be used.
+//! How often an API token may be used, and how often a node may send what becomes events.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-use cluster_seed::people::ApiTokenId;
-
-/// Requests with one token in one minute.
+/// Requests with one token, and messages of one node, in one minute.
 const PER_MINUTE: u32 = 600;
 /// Length of a window, in seconds.
 const WINDOW: u64 = 60;
-/// Tokens that are counted; the table is emptied beyond it.
+/// Tokens or nodes that are counted; the table is emptied beyond it.
 const MAX_ENTRIES: usize = 4_096;
 
-/// Requests of each token in the current minute.
-#[derive(Default)]
-pub struct Budgets(Mutex<HashMap<ApiTokenId, (u64, u32)>>);
+/// Requests of each token, or messages of each node, in the current minute.
+pub struct Budgets<K>(Mutex<HashMap<K, (u64, u32)>>);
 
-impl Budgets {
+impl<K> Default for Budgets<K> {
+    fn default() -> Self {
+        Budgets(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Budgets<K> {
     /// Counts a request; or the seconds until the next one is possible. `now` is monotonic.
-    pub fn take(&self, id: ApiTokenId, now: u64) -> Result<(), u64> {
+    pub fn take(&self, id: K, now: u64) -> Result<(), u64> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_ENTRIES && !all.contains_key(&id) {
             all.clear();
@@ -37,11 +41,13 @@ impl Budgets {
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::people::ApiTokenId;
+
     use super::*;
 
     #[test]
     fn a_token_has_a_budget_of_its_own_for_each_minute() {
-        let budgets = Budgets::default();
+        let budgets = Budgets::<ApiTokenId>::default();
         let (one, other) = ("00000001".parse().unwrap(), "00000002".parse().unwrap());
         for _ in 0..PER_MINUTE {
             assert_eq!(budgets.take(one, 100), Ok(()));
@@ -52,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let budgets = Budgets::default();
+        let budgets = Budgets::<ApiTokenId>::default();
         for n in 0..=MAX_ENTRIES as u32 {
             budgets.take(format!("{n:08x}").parse().unwrap(), 5).unwrap();
         }

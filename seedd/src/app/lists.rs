@@ -139,6 +139,7 @@ impl App {
         if known.get(&node.enrollment) == Some(refused) {
             return Ok(());
         }
+        self.may_say(node.enrollment)?;
         known.insert(node.enrollment, refused.clone());
         drop(known);
         self.write(|tx| self.note_refused(tx, node, refused))

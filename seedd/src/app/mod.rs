@@ -63,6 +63,7 @@ mod site_ops;
 mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
+mod strangers;
 pub(crate) mod support;
 #[cfg(test)]
 mod testing;
@@ -89,6 +90,7 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::people::ApiTokenId;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::clock::now_ms;
@@ -136,7 +138,9 @@ pub struct App {
     throttle: Throttle,
     passkeys: Ceremonies,
     /// How often each API token was used.
-    budgets: Budgets,
+    budgets: Budgets<ApiTokenId>,
+    /// How often each node said what becomes an event.
+    said: Budgets<EnrollmentId>,
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
@@ -182,6 +186,8 @@ pub struct App {
     local: local_sessions::LocalSessions,
     /// How the receivers of webhooks do.
     webhooks: webhooks::standing::Hooks,
+    /// The budget for writes that machines without an identity cause.
+    strangers: strangers::Strangers,
 }
 
 impl App {
@@ -214,6 +220,7 @@ impl App {
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
             passkeys: Ceremonies::new(seed_hostname(&spec)?.as_str()),
             budgets: Budgets::default(),
+            said: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
             editing: Mutex::default(),
@@ -238,6 +245,7 @@ impl App {
             countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
             webhooks: webhooks::standing::Hooks::default(),
+            strangers: strangers::Strangers::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

@@ -112,7 +112,8 @@ impl App {
         Ok(vec![tx.live_node(&full)?.ok_or(missing)?])
     }
 
-    /// New keys that a node sent with its report. What was not asked for is ignored: it may be an answer that came twice.
+    /// New keys that a node sent with its report. What was not asked for is ignored: it may be an answer that came twice. So is a key of
+    /// the seed: with two peers of one key, WireGuard keeps the addresses of the last, and the members would lose the seed.
     pub(super) fn hear_keys(&self, node: &NodeRecord, next: &BTreeMap<String, NextKey>) -> Result<(), ApiError> {
         if next.is_empty() {
             return Ok(());
@@ -123,7 +124,8 @@ impl App {
                 let mut announced = Vec::new();
                 for (plane, NextKey { serial, key }) in next {
                     let known = i64::try_from(*serial).is_ok();
-                    if known && tx.announce_rotation(node.id, plane, *serial, key, now())? {
+                    let seeds = self.public.planes.values().any(|own| own == key);
+                    if known && !seeds && tx.announce_rotation(node.id, plane, *serial, key, now())? {
                         announced.push((node.id, plane.clone()));
                     }
                 }

@@ -13,7 +13,7 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::tame;
 use cluster_seed::seal::Sealed;
 use cluster_seed::trouble::Trouble;
-use host::clock::{now, now_ms};
+use host::clock::{now, now_ms, steady};
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
@@ -41,6 +41,7 @@ impl App {
             return Ok(ReportReply { state: record.state, fresh: false });
         }
         must_be_member(&record)?;
+        self.may_say(id)?;
         // Before the transaction: a connection may take seconds.
         let ssh = match &report.body {
             ReportBody::Gate { checks } if all_passed(checks) => Some(self.reach_ssh(id)?),
@@ -62,6 +63,12 @@ impl App {
             self.resign_peers().map_err(super::unexpected)?;
         }
         Ok(ReportReply { state, fresh })
+    }
+
+    /// Counts a new message of a node that becomes an event: one that was taken over shall not push everything else out of the log within
+    /// minutes. After its signature and its number were checked: who repeats an old message takes nothing from the node.
+    pub(super) fn may_say(&self, id: EnrollmentId) -> Result<(), ApiError> {
+        self.said.take(id, steady()).map_err(|seconds| ApiError::TooMany { seconds })
     }
 
     /// Updates the endpoint of a node that reports from a new address.

@@ -1,5 +1,6 @@
 //! cluster.yaml in the web interface: shown, checked, compared, replaced.
 
+use std::cmp::Reverse;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -82,16 +83,28 @@ fn without_secrets(text: String) -> String {
     let hidden =
         || "# An administrator can read this file: the URLs of its webhooks and inventory cannot be hidden in it.\n".to_owned();
     let Ok(spec) = ClusterSpec::parse(&text) else { return hidden() };
-    let mut shown_text = text;
-    let hooks = spec.spec.webhooks.iter().map(|hook| &hook.url);
-    for url in hooks.chain(spec.spec.enrollment.inventory.as_ref().map(|ask| &ask.url)) {
-        let url = url.value.as_str();
-        if !shown_text.contains(url) {
-            return hidden();
+    hide_urls(text, &spec).unwrap_or_else(hidden)
+}
+
+/// The text of a cluster.yaml with scheme and host of the URLs of webhooks and of the inventory; `None` if one with more than these is not
+/// in it as it is. `spec` is what the text says.
+pub(super) fn hide_urls(mut text: String, spec: &ClusterSpec) -> Option<String> {
+    let inventory = spec.spec.enrollment.inventory.as_ref().map(|ask| ask.url.value.as_str());
+    let mut urls: Vec<&str> = spec.spec.webhooks.iter().map(|hook| hook.url.value.as_str()).chain(inventory).collect();
+    // The longest first, since one may begin with another; and each once.
+    urls.sort_by_key(|url| (Reverse(url.len()), *url));
+    urls.dedup();
+    for url in urls {
+        let shown = webhooks::shown(url);
+        if !shown.ends_with('\u{2026}') {
+            continue;
         }
-        shown_text = shown_text.replace(url, &webhooks::shown(url));
+        if !text.contains(url) {
+            return None;
+        }
+        text = text.replace(url, &shown);
     }
-    shown_text
+    Some(text)
 }
 
 fn problem(error: SpecError) -> SpecProblem {
@@ -218,6 +231,13 @@ mod tests {
         // Written so that it cannot be found in the text.
         let escaped = without_secrets(with(r#""http://hooks.lan/SECR\x45T""#));
         assert!(escaped.starts_with("# An administrator") && escaped.lines().count() == 1, "{escaped}");
+        // One begins with another, and the inventory is the receiver of a webhook.
+        let many = "[{url: 'http://h.lan/A', secretFile: /s}, {url: 'http://h.lan/A/SECRET', secretFile: /s}, {url: 'http://h.lan', secretFile: /s}]";
+        let many = with("x").replace("[{url: x, secretFile: /etc/secret}]", many);
+        let many = many.replacen("\n  enrollment:\n", &ask.replace("cmdb.lan/", "h.lan/A/"), 1);
+        let shown = without_secrets(many);
+        assert!(shown.matches("http://h.lan/\u{2026}").count() == 3 && !shown.contains("SECRET"), "{shown}");
+        assert!(shown.contains("url: 'http://h.lan',"), "{shown}");
         assert!(without_secrets("not: yaml: at all".to_owned()).starts_with("# An administrator"));
         let plain = site::default_cluster_yaml("site-a");
         assert_eq!(without_secrets(plain.clone()), plain);

@@ -1,6 +1,7 @@
 //! The support bundle: one encrypted file for those who help, without secrets; and what this program is.
 
 use anyhow::{Context as _, Result};
+use cluster_seed::cluster::SpecError;
 use cluster_seed::events::EventKind;
 use cluster_seed::people::Permission;
 use cluster_seed::secret::seal_to;
@@ -8,11 +9,12 @@ use host::clock::now;
 use host::files::read_limited;
 use host::support::{MACHINE, MAX_PART, Parts};
 use serde_json::json;
-use site::payloads;
 use site::store::StoreError;
 use site::store::events::NewEvent;
+use site::{Site, payloads};
 use web::api::{AboutApi, AboutView, Actor, ApiError};
 
+use super::settings::hide_urls;
 use super::{App, Seed, hinted, unexpected};
 
 /// Newest events that are included.
@@ -61,7 +63,8 @@ pub fn bundle(app: &App, recipient: &str) -> Result<Bundle> {
 /// What the site itself knows.
 fn of_site(app: &App, parts: &mut Parts) -> Result<()> {
     let site = &app.site;
-    for name in ["cluster.yaml", "overlay.yaml", "keys/public.json"] {
+    parts.add_result("site/cluster.yaml", cluster_file(site));
+    for name in ["overlay.yaml", "keys/public.json"] {
         let path = site.join(name);
         if path.exists() {
             parts.add_result(&format!("site/{name}"), read_limited(&path, MAX_PART as u64).map_err(|e| e.to_string()));
@@ -79,6 +82,16 @@ fn of_site(app: &App, parts: &mut Parts) -> Result<()> {
     parts.add_result("site/machines.json", pretty(app.view_machines().map_err(hinted)));
     parts.add_result("site/payload.json", pretty(payloads::current(site, &app.store)));
     Ok(())
+}
+
+/// cluster.yaml, with the URLs of receivers as everybody sees them: their paths may be secrets.
+fn cluster_file(site: &Site) -> Result<Vec<u8>, String> {
+    let said = |e: anyhow::Error| format!("{e:#}");
+    let text = site.cluster_text().map_err(said)?;
+    let wrong = |e: SpecError| format!("it has an error in line {}, so the URLs of receivers in it are not known", e.line);
+    let spec = site.spec_of(&text).map_err(said)?.map_err(wrong)?;
+    let hidden = hide_urls(text, &spec).map(String::into_bytes);
+    hidden.ok_or_else(|| "the URL of a receiver in it is written in a form that cannot be hidden".to_owned())
 }
 
 fn pretty(value: Result<impl serde::Serialize>) -> Result<Vec<u8>, String> {
@@ -100,4 +113,24 @@ fn archive(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut gz, &plain).context("compressing the bundle")?;
     gz.finish().context("compressing the bundle")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_has_the_cluster_file_of_its_site() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = super::super::testing::app(camino::Utf8Path::from_path(dir.path()).unwrap());
+        let plain = app.site.cluster_text().unwrap();
+        assert_eq!(cluster_file(&app.site).unwrap(), plain.as_bytes());
+        let hooks = "\nspec:\n  webhooks: [{url: 'https://hooks.lan/SECRET', secretFile: /s, caFile: /ca.pem}]\n";
+        std::fs::write(app.site.cluster_file(), plain.replacen("\nspec:\n", hooks, 1)).unwrap();
+        let shown = String::from_utf8(cluster_file(&app.site).unwrap()).unwrap();
+        assert!(shown.contains("https://hooks.lan/\u{2026}") && !shown.contains("SECRET"), "{shown}");
+        std::fs::write(app.site.cluster_file(), "spec: {webhooks: [{url: 'https://hooks.lan/SECRET'").unwrap();
+        let why = cluster_file(&app.site).unwrap_err();
+        assert!(why.contains("it has an error") && !why.contains("SECRET"), "{why}");
+    }
 }

@@ -104,7 +104,7 @@ fn wait_after(failures: u32, free: u32) -> u64 {
 }
 
 /// A host can use any address of its /64 (RFC 4291); all link-local addresses share one.
-fn whole(from: IpAddr) -> IpAddr {
+pub(super) fn whole(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         other => other,

@@ -11,7 +11,7 @@ use cluster_seed::ids::Hostname;
 use cluster_seed::join::token::TokenId;
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
-use host::clock::{now, now_ms};
+use host::clock::{now, now_ms, steady};
 use site::store::enrollments::{Decided, EnrollmentRecord};
 use site::store::{StoreError, Tx};
 use site::tokens::{self, DiskRule, Grant, Refusal, Token};
@@ -56,14 +56,16 @@ fn actor(id: TokenId) -> String {
 }
 
 impl App {
-    /// Refuses a hello whose token cannot be used, by name. An ended token is recorded within the flight recorder's budget: it
-    /// may be a copy of an image. An unknown one is only counted: anybody can make one up.
+    /// Refuses a hello whose token cannot be used, by name. An ended token is counted and recorded, each within a budget: it may be a
+    /// copy of an image. An unknown one is only counted, in memory: anybody can make one up.
     pub(super) fn check_token(&self, from: IpAddr, id: TokenId) -> Result<(), ApiError> {
         let (served, token) =
             self.store.read(|tx| Ok::<_, StoreError>((tokens::may_serve(tx, id, now())?, tokens::get(tx, id)?)))?;
         let Err(why) = served else { return Ok(()) };
         if let Some(token) = token {
-            self.store.write(|tx| tokens::count_refusal(tx, id))?;
+            if !self.is_short_of_space() && self.strangers.take(steady()) {
+                self.store.write(|tx| tokens::count_refusal(tx, id))?;
+            }
             let Grant { name, role, .. } = &token.grant;
             let text = format!("{}: a machine that wants to be {name}, role {role}, was refused", refused(id, why));
             self.note(from, EventKind::TokenRefused, &text, None);

@@ -10,7 +10,7 @@ use cluster_seed::machine::tame;
 use cluster_seed::policy::WindowRule;
 use cluster_seed::trouble::Trouble;
 use flight::recorder::WireEvent;
-use host::clock::{now, now_ms};
+use host::clock::{now, now_ms, steady};
 use site::store::Tx;
 use site::store::admission::Whose;
 use site::store::enrollments::EnrollmentRecord;
@@ -23,6 +23,8 @@ use super::App;
 use super::records::endpoint_of;
 use super::verdict_view::view;
 
+/// A refused machine that asks again and again is seen this often at most, in seconds.
+const SEEN_EVERY: u64 = 60;
 /// Shortest time for which a machine is set aside, or the window is opened, in seconds.
 const MIN_SECONDS: u64 = 60;
 
@@ -48,12 +50,13 @@ fn denied(verdict: &Verdict) -> ApiError {
 impl App {
     /// The MAC address of a hello, if its machine may ask to enroll. A refused machine is seen all the same.
     pub(super) fn knock(&self, from: IpAddr, hello: &Hello) -> Result<Mac, ApiError> {
-        let (mac, refused) = self.store.read(|tx| {
+        let (mac, refused, seen) = self.store.read(|tx| {
             let mac = match hello.boot_mac {
                 Some(mac) => mac,
                 None => self.mac_of(tx, from)?,
             };
-            Ok::<_, ApiError>((mac, self.refusal_of(tx, mac, hello.token.is_some())?))
+            let refused = self.refusal_of(tx, mac, hello.token.is_some())?;
+            Ok::<_, ApiError>((mac, refused, tx.machine_by_mac(mac)?.map(|m| m.last_seen)))
         })?;
         let Some(refused) = refused else { return Ok(mac) };
         self.flight.count_refused();
@@ -62,7 +65,8 @@ impl App {
             if matches!(refused, ApiError::Forbidden { .. }) { EventKind::EnrollmentDenied } else { EventKind::EnrollmentClosed };
         let (text, ip) = (format!("it asked to enroll and was refused: {refused}"), endpoint_of(from));
         self.record(WireEvent { text, ip, mac: Some(mac), ..WireEvent::new(now_ms(), kind) });
-        if !self.is_short_of_space() {
+        let is_news = seen.is_none_or(|at| now().abs_diff(at) >= SEEN_EVERY);
+        if is_news && !self.is_short_of_space() && self.strangers.take(steady()) {
             self.store.write(|tx| match tx.machine_by_mac(mac)? {
                 Some(machine) => tx.touch_machine(machine.id, now()),
                 None => tx.see_machine(mac, Some(from), now()).map(drop),

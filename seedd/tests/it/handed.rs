@@ -1,10 +1,11 @@
 //! What root makes in a data directory that belongs to the user of the seed.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::Command;
 
 use camino::Utf8Path;
+use site::Site;
 
 use crate::support::sites::{A, temp};
 
@@ -82,4 +83,29 @@ fn what_root_makes_in_the_directory_of_another_user_belongs_to_that_user_after_e
     fs::write(data.join("of-root"), "").unwrap();
     assert!(seedd(&data, &["hand-over"]).0);
     assert_eq!(owner(&data.join("of-root")), 0);
+}
+
+#[test]
+fn root_closes_no_folder_that_a_link_in_the_data_directory_points_to() {
+    if !nix::unistd::geteuid().is_root() {
+        return kubedos_skip::skip("root", "another user changes no folder of root");
+    }
+    let temp = temp();
+    let (site, elsewhere) = (Site::new(&temp.path.join("site")), temp.path.join("elsewhere"));
+    let set = |path: &Utf8Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode = |path: &Utf8Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    site.make_folders().unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    set(&elsewhere, 0o755);
+    fs::remove_dir(site.join("tmp")).unwrap();
+    symlink(&elsewhere, site.join("tmp")).unwrap();
+    assert!(site.protect().is_err());
+    assert_eq!(mode(&elsewhere), 0o755);
+    // The data directory itself may be a link.
+    fs::remove_file(site.join("tmp")).unwrap();
+    fs::create_dir(site.join("tmp")).unwrap();
+    set(&site.data, 0o755);
+    symlink(&site.data, temp.path.join("link")).unwrap();
+    Site::new(&temp.path.join("link")).protect().unwrap();
+    assert_eq!(mode(&site.data), 0o700);
 }

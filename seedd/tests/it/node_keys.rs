@@ -244,6 +244,21 @@ fn a_node_answers_only_for_itself_and_only_what_was_asked() {
     b.refresh(&url);
 }
 
+/// With it, WireGuard would take the seed's addresses from its own entry, at every member.
+#[test]
+fn a_node_does_not_get_a_key_of_the_seed() {
+    let (_t, app, _, nodes) = started(1);
+    let [a] = &nodes[..] else { panic!("one node") };
+    rotate(&app, &wish(Some("n1"), Some("wg1"))).unwrap();
+    let serial = current(&app).rotating[a.name()]["wg1"].serial;
+    for key in app.public.planes.values() {
+        a.says(&app, BTreeMap::from([("wg1".to_owned(), NextKey { serial, key: *key })]));
+    }
+    assert!(!app.public.planes.is_empty());
+    assert_eq!(stages(&app), [("n1".to_owned(), "wg1".to_owned(), RotationStage::Asked)]);
+    assert_eq!(current(&app).rotating[a.name()]["wg1"].other, None);
+}
+
 #[test]
 fn who_may_not_approve_replaces_no_keys_and_a_wish_says_what_it_means() {
     let (_t, app, _, _nodes) = started(1);

@@ -8,6 +8,7 @@ use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use seedd::app::App;
+use web::api::ApiError;
 
 use crate::enrollment::{Bench, Machine, PASSPHRASE, admin, began, bench, form, ip};
 
@@ -95,6 +96,20 @@ fn a_rack_enrolls_while_64_addresses_flood() {
     assert!(open <= app.spec.spec.enrollment.max_pending, "{open}");
 }
 
+/// H4: what an enrollment that was pushed out said of its hardware is not kept: it can be as large as a message.
+#[test]
+fn enrollments_that_are_pushed_out_leave_no_hardware_facts_behind() {
+    let Bench { app, _dir } = &bench();
+    let ids: Vec<EnrollmentId> = (1..=12).map(|n| Machine::new(n).enroll(app).0).collect();
+    let open = ids.iter().filter(|id| app.view_of(**id).unwrap().state == S::Pending).count();
+    assert_eq!(open, 8);
+    let machines = app.store.read(|tx| tx.machines()).unwrap();
+    assert_eq!((machines.len(), machines.iter().filter(|m| m.facts.is_some()).count()), (12, open));
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(app.store.read(|tx| tx.enrollment(*id)).unwrap().revealed.is_some(), n >= 4, "{n}");
+    }
+}
+
 /// H5: claims of nothing are counted; claims of an identity that waits leave few rows.
 #[test]
 fn refused_claims_leave_hardly_a_row() {
@@ -144,6 +159,27 @@ fn reports_are_taken_from_members_only() {
     }
     let record = app.store.read(|tx| tx.enrollment(first)).unwrap();
     assert_eq!((rows(app), record.touched, record.last_seq), (before, touched, 0), "not a row, and no time bought");
+}
+
+/// A node that was taken over does not push the rest out of the log at wire speed, and the others are heard.
+#[test]
+fn a_node_has_a_budget_for_what_becomes_events() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let (loud, other) = (Machine::new(1), Machine::new(2));
+    let ids = [(&loud, "n1"), (&other, "n2")].map(|(machine, name)| {
+        let (id, code) = machine.enroll(app);
+        machine.approve(app, id, &form(&code, name)).unwrap();
+        machine.claim(app, id, 1).unwrap();
+        id
+    });
+    let says =
+        |machine: &Machine, id, seq| machine.report(app, id, seq, ReportBody::Booted { kernel: "6".into(), boot_id: "x".into() });
+    let before = rows(app);
+    let refused = (1..=20_000).find(|seq| matches!(says(&loud, ids[0], *seq), Err(ApiError::TooMany { .. }))).unwrap();
+    assert!(refused > 600, "{refused}");
+    assert_eq!(rows(app) - before, refused as i64 - 1);
+    assert!(says(&other, ids[1], 1).is_ok());
 }
 
 /// H5: one row tells of a round of the fabric gate, however many checks it has.

@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::api::{ApiError, EventView};
@@ -19,6 +19,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::limits::{KEEPALIVE, STREAM_BATCH};
 use crate::safe_json::to_vec;
+use crate::streams::OpenStream;
 
 #[derive(Deserialize)]
 pub(crate) struct From {
@@ -31,7 +32,7 @@ struct Feed {
     newest: watch::Receiver<i64>,
     after: i64,
     waiting: VecDeque<EventView>,
-    _slot: OwnedSemaphorePermit,
+    _slot: OpenStream,
 }
 
 /// Starts after `Last-Event-ID`, else after `?after=`, else with the next event. Ends when the session ends.
@@ -43,7 +44,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Failure> {
     let Query(query) = query?;
     let full = || ApiError::unavailable("too many live pages are open");
-    let slot = app.streams.clone().try_acquire_owned().map_err(|_| full())?;
+    let slot = app.streams.open(session.user()).ok_or_else(full)?;
     let newest = app.newest();
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let after = last.or(query.after).unwrap_or_else(|| *newest.borrow()).max(0);

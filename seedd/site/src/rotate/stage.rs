@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
@@ -12,7 +11,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::secret::{AgeKey, seal_to};
 use cluster_seed::wireguard::WgPrivateKey;
 use darksite::ReleaseKey;
-use host::files::{PRIVATE, PUBLIC, read_limited, write_atomic};
+use host::files::{PRIVATE, PUBLIC, read_limited, set_dir_mode, write_atomic};
 use host::random;
 
 use super::place::{ID, folder};
@@ -52,7 +51,7 @@ pub(super) fn stage(job: &Rotation<'_>, id: &str, after: AfterStep<'_>) -> Resul
 
     let folder = folder(job.site);
     fs::create_dir(&folder).with_context(|| format!("creating {folder}"))?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).with_context(|| format!("protecting {folder}"))?;
+    set_dir_mode(&folder, 0o700).with_context(|| format!("protecting {folder}"))?;
     after("folder")?;
     for (name, bytes, mode) in files {
         write_atomic(&folder.join(name), &bytes, mode)?;

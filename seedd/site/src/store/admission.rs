@@ -12,6 +12,10 @@ use super::{StoreError, Tx, parsed};
 const OPEN: &str = "state IN ('Discovered','Pending')";
 /// Enrollments that ended without an approval, so that no node was ever made of them.
 const UNUSED: &str = "state IN ('Denied','Expired') AND id NOT IN (SELECT enrollment FROM node)";
+/// Of a machine that never became a node, has nothing open, and no note of an operator.
+const STRANGER: &str = "NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.machine = machine.id
+       AND NOT (e.state IN ('Denied','Expired') AND e.id NOT IN (SELECT enrollment FROM node)))
+     AND NOT EXISTS (SELECT 1 FROM machine_note o WHERE o.machine = machine.id)";
 
 /// The states of members, as a list for SQL.
 pub(super) fn members() -> String {
@@ -74,12 +78,41 @@ impl Tx<'_> {
         ids.map(|id| parsed(&id?, "enrollment.id")).collect()
     }
 
-    /// Deletes enrollments that ended before `before` (Unix seconds) without ever having been approved, but for the newest
-    /// of each machine. Returns how many.
-    pub fn prune_enrollments(&self, before: u64) -> Result<usize, StoreError> {
+    /// Deletes enrollments that ended before `before` (Unix seconds) without ever having been approved, and of younger ones all but the
+    /// `most` that ended last; never the newest of a machine. Returns how many.
+    pub fn prune_enrollments(&self, before: u64, most: u32) -> Result<usize, StoreError> {
         let newest = "SELECT max(rowid) FROM enrollment GROUP BY machine";
-        let sql = format!("DELETE FROM enrollment WHERE {UNUSED} AND since < ?1 AND rowid NOT IN ({newest})");
-        Ok(self.tx.execute(&sql, [before])?)
+        let last = format!("SELECT rowid FROM enrollment WHERE {UNUSED} ORDER BY since DESC, rowid DESC LIMIT ?2");
+        let sql = format!(
+            "DELETE FROM enrollment WHERE {UNUSED} AND rowid NOT IN ({newest}) AND (since < ?1 OR rowid NOT IN ({last}))"
+        );
+        Ok(self.tx.execute(&sql, params![before, most])?)
+    }
+
+    /// Deletes the hardware facts of an enrollment that was pushed out, and those of its machine if it has no other one and no note of an
+    /// operator.
+    pub fn drop_facts_of(&self, id: EnrollmentId, machine: i64) -> Result<(), StoreError> {
+        self.tx.execute(&format!("UPDATE enrollment SET facts = NULL WHERE id = ?1 AND {UNUSED}"), [id.to_string()])?;
+        let sql = format!("UPDATE machine SET facts = NULL WHERE id = ?1 AND facts IS NOT NULL AND {STRANGER}");
+        self.tx.execute(&sql, [machine])?;
+        Ok(())
+    }
+
+    /// Deletes the hardware facts of machines that nobody approved, but for the `most` that were seen last: any host can make them up,
+    /// and they are large. Machines with something open, or with a note of an operator, keep theirs. Returns of how many.
+    pub fn drop_facts(&self, most: u32) -> Result<usize, StoreError> {
+        let sql = format!(
+            "UPDATE machine SET facts = NULL WHERE id IN (
+               SELECT machine.id FROM machine WHERE facts IS NOT NULL AND {STRANGER} ORDER BY last_seen DESC, machine.id DESC LIMIT -1 OFFSET ?1)"
+        );
+        let dropped = self.tx.execute(&sql, [most])?;
+        if dropped > 0 {
+            let without = "SELECT machine.id FROM machine WHERE machine.facts IS NULL";
+            let sql =
+                format!("UPDATE enrollment SET facts = NULL WHERE facts IS NOT NULL AND machine IN ({without}) AND {UNUSED}");
+            self.tx.execute(&sql, [])?;
+        }
+        Ok(dropped)
     }
 
     /// Deletes the machine that was silent longest of those that never became a node, have nothing open, no note of an operator and no controller
@@ -128,6 +161,7 @@ mod tests {
     use cluster_seed::ids::Mac;
 
     use super::super::Store;
+    use super::super::enrollments::Revealed;
     use super::super::machines::MAX_MACHINES;
     use super::*;
 
@@ -155,6 +189,69 @@ mod tests {
             assert_eq!(tx.to_push_out(Whose::Machine(ids[3]))?, None);
             let at = Whose::Address("10.0.0.2".parse().unwrap());
             assert_eq!((tx.count_open(at)?, tx.count_open(Whose::Anybody)?), (2, 3));
+            Ok(())
+        });
+        done.unwrap();
+    }
+
+    #[test]
+    fn of_many_enrollments_that_ended_just_now_the_last_are_kept_and_the_newest_of_each_machine() {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let (one, other) = (tx.see_machine(mac(1), None, 1)?.unwrap(), tx.see_machine(mac(2), None, 1)?.unwrap());
+            let end = |id| tx.advance(&tx.enrollment(id)?, EnrollmentEvent::Expired, None, 50).map(drop);
+            let first = hello(tx, other, 1, "10.0.0.1", 1);
+            end(first)?;
+            let ids: Vec<EnrollmentId> = (2..10).map(|n| hello(tx, one, n, "10.0.0.2", u64::from(n))).collect();
+            ids.iter().try_for_each(|id| end(*id))?;
+            let open = hello(tx, one, 10, "10.0.0.2", 50);
+            assert_eq!(tx.prune_enrollments(10, 3)?, 5);
+            let kept = |id| tx.enrollment(id).is_ok();
+            assert!(kept(first) && kept(open) && ids[5..].iter().all(|id| kept(*id)) && !ids[..5].iter().any(|id| kept(*id)));
+            assert_eq!((tx.prune_enrollments(10, 3)?, tx.prune_enrollments(51, 3)?), (0, 3));
+            assert!(kept(first) && kept(open));
+            Ok(())
+        });
+        done.unwrap();
+    }
+
+    fn facts() -> cluster_seed::machine::HardwareFacts {
+        let text = r#"{"vendor":"v","product":"","serial":"","uuid":"","firmware":"uefi","cpu":"","cpus":1,"memory_mib":1,
+            "disks":[],"nics":[],"boot_mac":null,"kernel":""}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn facts_of_strangers_are_kept_of_the_last_ones_and_of_machines_that_wait_or_have_a_note() {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let mut ids = Vec::new();
+            for n in 1..=6u8 {
+                let machine = tx.see_machine(mac(n.into()), None, n.into())?.unwrap();
+                let id = hello(tx, machine, n, "10.0.0.1", 1);
+                let revealed = Revealed { recipient: "age1".into(), node_key: format!("{n}"), facts: facts(), pairing: None };
+                tx.set_revealed(id, &revealed)?;
+                tx.set_facts(machine, &facts())?;
+                // The second one waits.
+                if n != 2 {
+                    tx.advance(&tx.enrollment(id)?, EnrollmentEvent::Expired, None, 2)?;
+                }
+                ids.push((machine, id));
+            }
+            tx.set_place(ids[2].0, "hall 2")?;
+            let has = |n: usize| {
+                let (machine, id) = ids[n];
+                (tx.machine(machine).unwrap().facts.is_some(), tx.enrollment(id).unwrap().revealed.is_some())
+            };
+            assert_eq!(tx.drop_facts(3)?, 1);
+            assert_eq!(has(0), (false, false));
+            assert!((1..6).all(|n| has(n) == (true, true)));
+            assert_eq!((tx.drop_facts(3)?, tx.drop_facts(1)?), (0, 2));
+            assert_eq!([1, 2, 3, 4, 5].map(|n| has(n).0), [true, true, false, false, true]);
+            for (machine, id) in &ids[1..] {
+                tx.drop_facts_of(*id, *machine)?;
+            }
+            assert_eq!([1, 2, 5].map(has), [(true, true), (true, false), (false, false)]);
             Ok(())
         });
         done.unwrap();

@@ -48,6 +48,7 @@ impl App {
             if !tx.take_converge_seq(node.id, ask.seq, now())? {
                 return Ok(false);
             }
+            self.may_say(id)?;
             self.note_converge(tx, &record, &node, &ask).map(|()| true)
         })?;
         if !fresh {

@@ -16,7 +16,7 @@ use site::store::passkeys::{MAX_PASSKEYS, PasskeyRecord};
 use web::api::{Actor, ApiError, Origin, PasskeyApi, PasskeyView};
 
 use super::auth::new_session;
-use super::throttle::{Attempt, Purpose};
+use super::throttle::{Attempt, Purpose, whole};
 use super::{App, Seed, unexpected};
 
 pub use ceremony::Ceremonies;
@@ -125,7 +125,7 @@ impl PasskeyApi for Seed {
 
     fn begin_passkey_login(&self, from: IpAddr) -> Result<Value, ApiError> {
         self.0.may_try(&Attempt { purpose: Purpose::Passkey, from, account: "" })?;
-        self.0.passkeys.begin_login(from)
+        self.0.passkeys.begin_login(whole(from))
     }
 
     fn passkey_login(&self, origin: &Origin, answer: &Value) -> Result<String, ApiError> {

@@ -1,6 +1,8 @@
 use serde_json::json;
+use web::api::PasskeyApi as _;
 
 use super::*;
+use crate::app::{Seed, testing};
 
 const NAME: &str = "seed.kubedos.lan";
 
@@ -56,4 +58,17 @@ fn the_oldest_ceremony_gives_way_and_an_address_pushes_out_its_own() {
         ceremonies.begin_login(from(1_000 + n)).unwrap();
     }
     assert_eq!((of(1), hold(&ceremonies.logins).len()), (0, MAX_BEGUN));
+}
+
+/// A host can use any address of its /64: with another one for each, it would push out everybody else's.
+#[test]
+fn all_addresses_of_an_ipv6_host_share_its_ceremonies() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = Seed(std::sync::Arc::new(testing::app(camino::Utf8Path::from_path(dir.path()).unwrap())));
+    for n in 0..40 {
+        let from = std::net::Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, n);
+        seed.begin_passkey_login(from.into()).unwrap();
+    }
+    seed.begin_passkey_login(std::net::Ipv6Addr::new(0xfd00, 0, 0, 2, 0, 0, 0, 1).into()).unwrap();
+    assert_eq!(hold(&seed.0.passkeys.logins).len(), MAX_BEGUN_OF_ONE + 1);
 }

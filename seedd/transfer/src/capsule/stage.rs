@@ -13,7 +13,7 @@ use cluster_seed::progress::Quiet;
 use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
 use cluster_seed::seal::{VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
-use host::files::{digest_file, read_limited, write_atomic};
+use host::files::{digest_file, read_limited, set_dir_mode, write_atomic};
 use host::sealed;
 use site::Site;
 use site::artifacts::{self, chunks_of, netboot_set};
@@ -82,8 +82,7 @@ pub fn stage(
 }
 
 fn protect(dir: &Utf8Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).with_context(|| format!("protecting {dir}"))
+    set_dir_mode(dir, 0o700).with_context(|| format!("protecting {dir}"))
 }
 
 fn texts(rows: &Utf8Path, staged: &Utf8Path, keys: &Utf8Path) -> Result<()> {
