@@ -282,7 +282,7 @@ def health(node, conf):
         raise Failed("the node is not Ready: %s" % why[:200])
     version, process = own["status"]["nodeInfo"]["kubeletVersion"], pod_process(node)
     if conf["proxy"] or conf["cni"] == "cilium":
-        code, out, err = node.run(*inside(process, sys.executable, PROGRAM, "service", api_service(conf)), timeout=10)
+        code, out, err = node.run(*inside(process, sys.executable, PROGRAM, "service", api_service(conf)), timeout=25)
         if code:
             raise Failed((out.strip() or err.strip() or "no answer")[-300:])
     said = "%s Ready, %s, the API answers, and a service%s" % (conf["name"], version, " from a pod" if process else "")
