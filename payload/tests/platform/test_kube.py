@@ -131,6 +131,16 @@ class Files(unittest.TestCase):
                 # Versions that do not have the port do not know the flag.
                 self.assertEqual(closed[name] in command, minor(version) == 20, "%s %s" % (name, version))
 
+    def test_a_leader_may_be_silent_for_as_long_as_the_site_says(self):
+        for seconds, expected in ((15, []), (60, ["60s", "40s", "10s"]), (16, ["16s", "10s", "2s"]), (1, ["5s", "3s", "1s"])):
+            for part in ("kube-controller-manager", "kube-scheduler"):
+                text = render.static_pods(kube.settings(lease=seconds), kube.facts())[part]
+                command = yaml.safe_load(text)["spec"]["containers"][0]["command"]
+                found = [flag.split("=") for flag in command if flag.startswith("--leader-elect-")]
+                self.assertEqual([value for _, value in found], expected, seconds)
+        self.assertEqual([name for name, _ in found],
+                         ["--leader-elect-lease-duration", "--leader-elect-renew-deadline", "--leader-elect-retry-period"])
+
     def test_a_node_may_delete_nodes_and_has_no_further_right_by_that(self):
         role, binding = list(yaml.safe_load_all(render.files(kube.settings(), kube.facts())[render.CONFIG + "/rbac.yaml"][0]))[1:]
         self.assertEqual(role["rules"], [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["delete"]}])

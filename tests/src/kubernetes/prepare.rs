@@ -20,7 +20,7 @@ const ROLES: &str = "  roles:
       description: etcd, the load balancer and the control plane on one machine
       packages: [iputils-ping]
       plays: [etcd, loadbalancer, containers, controlplane]
-      vars: {VARS, etcd_heartbeat_ms: 500, etcd_election_ms: 5000, lb_check_interval: 10s}
+      vars: {VARS, etcd_heartbeat_ms: 500, etcd_election_ms: 5000, lb_check_interval: 10s, kubernetes_lease: 60}
     node:
       description: A Kubernetes worker
       packages: [iputils-ping]

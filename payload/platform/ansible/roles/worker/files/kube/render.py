@@ -156,6 +156,16 @@ def plain_port(version):
     return [("port", "0")] if minor(version) <= 20 else []
 
 
+def lease(conf):
+    """How long a leader may be silent. Kubernetes' own values are 15, 10 and 2 seconds; each has to be clearly less than the one
+    before it."""
+    seconds = max(5, int(conf.get("lease") or 15))
+    if seconds == 15:
+        return []
+    parts = (("lease-duration", seconds), ("renew-deadline", seconds * 2 // 3), ("retry-period", max(1, seconds // 6)))
+    return [("leader-elect-" + name, "%ds" % value) for name, value in parts]
+
+
 def controller_flags(conf, version):
     own = "/etc/kubernetes/controller-manager.conf"
     return [("authentication-kubeconfig", own), ("authorization-kubeconfig", own), ("bind-address", "127.0.0.1"),
@@ -163,14 +173,14 @@ def controller_flags(conf, version):
             # The authority's key is in the vault only, so nothing here signs. Ranges of pods follow the numbers of nodes.
             ("controllers", "*,-csrsigning"), ("allocate-node-cidrs", "false"), ("kubeconfig", own), ("leader-elect", "true"),
             ("requestheader-client-ca-file", PKI + "/front-proxy-ca.crt"), ("root-ca-file", PKI + "/ca.crt"),
-            ("service-account-private-key-file", PKI + "/sa.key"), ("use-service-account-credentials", "true"), *plain_port(version)]
+            ("service-account-private-key-file", PKI + "/sa.key"), ("use-service-account-credentials", "true"),
+            *lease(conf), *plain_port(version)]
 
 
 def scheduler_flags(conf, version):
-    del conf
     own = "/etc/kubernetes/scheduler.conf"
     return [("authentication-kubeconfig", own), ("authorization-kubeconfig", own), ("bind-address", "127.0.0.1"),
-            ("kubeconfig", own), ("leader-elect", "true"), *plain_port(version)]
+            ("kubeconfig", own), ("leader-elect", "true"), *lease(conf), *plain_port(version)]
 
 
 def probe(host, port, path, **more):
