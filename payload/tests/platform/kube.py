@@ -36,7 +36,7 @@ def settings(control=True, **more):
         "networks": ["10.78.0.0/16", "10.79.0.0/16", "10.80.0.0/16", "10.244.0.0/16", "10.96.0.0/16"],
         "etcd": ["https://10.80.0.%d:2379" % n for n in (2, 3, 4)], "pods": "10.244.0.0/16", "services": "10.96.0.0/16",
         "range": "10.244.5.0/24", "domain": "cluster.local", "resolver": "10.78.0.1", "registry": "10.44.0.1:8080", "sandbox": "",
-        "pki": "/etc/kubedos/pki", "cni": "wireguard", "version": "", "images": "", "wait": 1200, "kubelet": {}, "schedule": False,
+        "pki": "/etc/kubedos/pki", "cni": "wireguard", "version": "", "images": "", "wait": 1200, "kubelet": {}, "schedule": False, "lease": 15,
         "proxy": True, "coredns": True, "dns": "10.96.0.10", "cilium": {"version": "", "helm": "helm", "values": {}}}
     conf.update(more)
     return conf

@@ -14,6 +14,7 @@ import time
 
 import kube
 import pki
+import render
 import yaml
 
 VIP = "10.80.255.1"
@@ -193,7 +194,8 @@ def difference(root):
     assert code == 0, said
     found = {}
     for name, flags in ours.items():
-        theirs = set(root.command(name)[1:])
+        # The folder that kubeadm is told of has no authority in it.
+        theirs = {flag.replace(render.NO_AUTHORITY, render.PKI) for flag in root.command(name)[1:]}
         found[name] = {"only kubeadm": sorted(theirs - flags), "only here": sorted(flags - theirs)}
     return found
 
@@ -225,6 +227,7 @@ def main(folder, fixture):
     found["other's range"] = worker.admin("patch", "node", "cp1", "-p", '{"metadata":{"annotations":{"x":"y"}}}', conf="kubelet")
     found["nodes"] = {n["metadata"]["name"]: {"range": n["spec"].get("podCIDR"), "taints": n["spec"].get("taints", []),
                                               "labels": sorted(n["metadata"]["labels"])} for n in second.json("get", "nodes")["items"]}
+    found["delete"] = [worker.admin("delete", "node", name, conf="kubelet") for name in ("cp1", "w1")]
     found["proxy"] = first.json("-n", "kube-system", "get", "daemonset", "kube-proxy")["spec"]["template"]["spec"]["containers"][0]["image"]
     found["coredns"] = first.json("-n", "kube-system", "get", "service", "kube-dns")["spec"]["clusterIP"]
     found["maps"] = sorted(m["metadata"]["name"] for m in first.json("-n", "kube-system", "get", "configmaps")["items"])

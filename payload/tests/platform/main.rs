@@ -63,6 +63,11 @@ fn the_files_of_kubernetes_are_those_of_its_version_and_each_cause_is_named() {
 }
 
 #[test]
+fn a_node_of_kubernetes_changes_only_what_differs_and_registers_with_its_range() {
+    unittest("test_kube_node", &[]);
+}
+
+#[test]
 fn pods_of_two_nodes_reach_each_other_and_a_service_and_nothing_else() {
     let programs = [
         "unshare",

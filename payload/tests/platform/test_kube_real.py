@@ -24,11 +24,9 @@ DIFFERENT = {
             "--cluster-cidr=10.244.0.0/16", "--service-cluster-ip-range=10.96.0.0/16",
             # The key of the authority is in the vault.
             "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "--cluster-signing-key-file=/etc/kubernetes/pki/ca.key",
-            "--controllers=*,bootstrapsigner,tokencleaner",
-            # Removed in later versions: the port without TLS, off by default since.
-            "--port=0"],
+            "--controllers=*,bootstrapsigner,tokencleaner"],
         "only here": ["--controllers=*,-csrsigning"]},
-    "kube-scheduler": {"only kubeadm": ["--port=0"], "only here": []},
+    "kube-scheduler": {"only kubeadm": [], "only here": []},
 }
 
 
@@ -64,6 +62,10 @@ class Real(unittest.TestCase):
         ranges = {name: node["range"] for name, node in self.found["nodes"].items()}
         self.assertEqual(ranges, {"cp1": "10.244.5.0/24", "cp2": "10.244.6.0/24", "w1": "10.244.7.0/24"})
         self.assertIn("forbidden", self.found["other's range"][1].lower())
+
+    def test_a_node_may_delete_its_own_object_and_no_other(self):
+        self.assertEqual(self.codes("delete"), [1, 0], self.found["delete"])
+        self.assertIn("forbidden", self.found["delete"][0][1].lower())
 
     def test_what_kubeadm_writes_to_the_api_is_there_once_and_the_same_from_each(self):
         self.assertEqual(self.codes("apply"), [3, 0, 3], self.found["apply"])

@@ -24,8 +24,9 @@ use crate::say;
 use crate::site::Template;
 use crate::vm::{Accel, Firmware, Spec};
 
-/// Name, which begins with the role, and memory in MiB.
-const NODES: [(&str, u32); 3] = [("control-1", 2560), ("node-1", 1536), ("node-2", 1536)];
+/// Name, which begins with the role, memory in MiB, and processors: etcd and the parts of a control plane would take all of one
+/// emulated processor even when nothing happens, and lose their leases.
+const NODES: [(&str, u32, u8); 3] = [("control-1", 2560, 2), ("node-1", 1536, 1), ("node-2", 1536, 1)];
 /// From the fabric to Converged, all plays included, under emulation.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(150 * 60);
 
@@ -35,9 +36,9 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let seedd = prepare::site(template, &fixture, &work, &logs)?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-kube", std::process::id()), seedd, 0, &work, &logs)?;
     fleet.accel = accel;
-    for (number, (name, memory)) in (1u8..).zip(NODES) {
+    for (number, (name, memory, cpus)) in (1u8..).zip(NODES) {
         let mut spec = Spec::new(name, number, Firmware::SeaBios);
-        spec.memory = memory;
+        (spec.memory, spec.cpus) = (memory, cpus);
         fleet.add(spec)?;
     }
     let began = Instant::now();

@@ -13,13 +13,14 @@ use crate::site::Template;
 
 pub const VIP: &str = "10.80.255.1";
 
-/// `VARS` is the same for both: a role that they include would get an image of its own. No CoreDNS: Debian has none.
+/// `VARS` is the same for both: a role that they include would get an image of its own. No CoreDNS: Debian has none. A check of the
+/// load balancer is a handshake that both ends emulate.
 const ROLES: &str = "  roles:
     control:
       description: etcd, the load balancer and the control plane on one machine
       packages: [iputils-ping]
       plays: [etcd, loadbalancer, containers, controlplane]
-      vars: {VARS, etcd_heartbeat_ms: 500, etcd_election_ms: 5000}
+      vars: {VARS, etcd_heartbeat_ms: 500, etcd_election_ms: 5000, lb_check_interval: 10s, kubernetes_lease: 60}
     node:
       description: A Kubernetes worker
       packages: [iputils-ping]

@@ -14,7 +14,7 @@ use crate::say;
 
 const CONTROL: &str = "control-1";
 const WORKERS: [&str; 2] = ["node-1", "node-2"];
-const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=60s";
+const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=120s";
 const CONVERGE_LIMIT: Duration = Duration::from_secs(80 * 60);
 /// Two replicas that never share a node, behind a service.
 const DEPLOYMENT: &str = r#"apiVersion: apps/v1
@@ -109,7 +109,8 @@ fn answers(lab: &Lab<'_>, on: &str, address: &str, port: u16, inside: bool) -> R
 
 /// Two replicas on two nodes answer each other and through a service, from every node and from inside of pods.
 pub fn deployed(lab: &Lab<'_>) -> Result<()> {
-    lab.on(CONTROL, &format!("cat >/run/echo.yaml <<'END'\n{DEPLOYMENT}END\n{KUBECTL} apply -f /run/echo.yaml"))?;
+    let apply = format!("cat >/run/echo.yaml <<'END'\n{DEPLOYMENT}END\n{KUBECTL} apply -f /run/echo.yaml");
+    patiently("the Deployment to be taken", || lab.on(CONTROL, &apply).map(Some))?;
     let found = reached(lab)?;
     let places: Vec<String> = found.iter().map(|(node, _, at)| format!("{at} on {node}")).collect();
     say::line(&format!("two replicas reach each other and answer through their service: {}", places.join(", ")));

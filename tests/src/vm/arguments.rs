@@ -71,7 +71,7 @@ pub(super) fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, seri
     add("-machine", format!("q35,graphics=off{smm}"));
     add("-accel", accel.argument().to_owned());
     add("-cpu", cpu(accel).to_owned());
-    add("-smp", "1".to_owned());
+    add("-smp", spec.cpus.to_string());
     add("-m", spec.memory.to_string());
     add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));
     if let Some(clock) = &spec.clock {

@@ -63,6 +63,8 @@ pub struct Spec {
     pub bus: DiskBus,
     pub disk: u64,
     pub memory: u32,
+    /// Processors; QEMU's microvm and the machine for arm64 have a number of their own.
+    pub cpus: u8,
     pub mac: String,
     pub first: First,
     /// False: firmware is not told to try the network at all.
@@ -92,6 +94,7 @@ impl Spec {
             bus,
             disk: 8 << 30,
             memory: 1536,
+            cpus: 1,
             mac: format!("52:54:00:6b:64:{number:02x}"),
             first,
             network_boot: true,

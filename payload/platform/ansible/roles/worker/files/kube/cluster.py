@@ -25,6 +25,8 @@ APPLIED = "/var/lib/kubedos-service/kubernetes-applied"
 
 # Seconds that a range may wait for the kubelet: less than a command of the play may take.
 REGISTER = 200
+# Seconds for one answer of an API server that has only just started, on an emulated machine.
+SLOW = 30
 # Pods that are asked for at most: one on each node is enough.
 PODS = 1000
 
@@ -81,23 +83,27 @@ def ready(node, conf):
         raise Failed("the node is not registered: " + why)
 
 
+def own_node(node, conf, timeout=5):
+    """The node's object, with the kubelet's certificate."""
+    return asked(node, conf, "/api/v1/nodes/" + conf["name"], render.KUBELET_PKI + "/kubelet-client", timeout)
+
+
 def registered(node, conf):
-    code, _, err = node.run("kubectl", "--kubeconfig", KUBELET, "--request-timeout=15s", "get", "node", conf["name"], "-o", "name")
-    return err.strip()[-300:] or "no answer" if code else None
-
-
-def object_of(node, name):
-    return json.loads(kubectl(node, "get", "node", name, "-o", "json", conf=KUBELET))
+    try:
+        own_node(node, conf, SLOW)
+    except Failed as failed:
+        return str(failed)
+    return None
 
 
 def give_range(node, conf):
     """The range of pods as Kubernetes knows it; Cilium reads it there. True if it was set."""
-    held = object_of(node, conf["name"])["spec"].get("podCIDR")
+    held = own_node(node, conf, SLOW)["spec"].get("podCIDR")
     if held == conf["range"]:
         return False
     if held:
         # Another machine had the name, with another number. A range cannot be changed; the kubelet registers again.
-        kubectl(node, "delete", "node", conf["name"], conf=KUBELET)
+        kubectl(node, "delete", "node", conf["name"], "--wait=false", conf=KUBELET)
         node.ask("systemctl", "restart", "kubelet.service")
         wait("the node is not registered", REGISTER, lambda: registered(node, conf))
     patch = {"spec": {"podCIDR": conf["range"], "podCIDRs": [conf["range"]]}}
@@ -120,7 +126,8 @@ def apply(node, conf):
     wanted = digest(node, conf)
     if node.read(APPLIED) == wanted:
         return False
-    kubectl(node, "apply", "-f", render.CONFIG + "/rbac.yaml")
+    # kubectl fetches the schema of the whole API first.
+    kubectl(node, "apply", "--request-timeout=120s", "-f", render.CONFIG + "/rbac.yaml", timeout=300)
     for phase in phases(conf):
         argv = ["kubeadm", "init", "phase", *phase, "--config", CONFIG]
         node.ask(*argv, timeout=300, env={"KUBECONFIG": ADMIN})
@@ -230,10 +237,10 @@ def inside(process, *argv):
     return (["nsenter", "-t", process, "-n"] if process else []) + list(argv)
 
 
-def asked(node, conf, path, certificate):
-    """An object of the API, with a certificate of this node. Without kubectl: a check has 20 seconds, on slow machines too."""
+def asked(node, conf, path, certificate, timeout=5):
+    """An object of the API, with a certificate of this node. Without kubectl: a check has 60 seconds, on slow machines too."""
     try:
-        status, body = get(render.endpoint(conf) + path, node.root + render.PKI, node.root + certificate)
+        status, body = get(render.endpoint(conf) + path, node.root + render.PKI, node.root + certificate, timeout)
     except OSError as error:
         raise Failed("%s: %s" % (path, getattr(error, "reason", error))) from error
     if status != 200:
@@ -269,13 +276,13 @@ def health(node, conf):
         why = api(node, server)
         if why:
             raise Failed(why)
-    own = asked(node, conf, "/api/v1/nodes/" + conf["name"], render.KUBELET_PKI + "/kubelet-client")
+    own = own_node(node, conf)
     good, why = condition(own, "Ready")
     if not good:
         raise Failed("the node is not Ready: %s" % why[:200])
     version, process = own["status"]["nodeInfo"]["kubeletVersion"], pod_process(node)
     if conf["proxy"] or conf["cni"] == "cilium":
-        code, out, err = node.run(*inside(process, sys.executable, PROGRAM, "service", api_service(conf)), timeout=10)
+        code, out, err = node.run(*inside(process, sys.executable, PROGRAM, "service", api_service(conf)), timeout=25)
         if code:
             raise Failed((out.strip() or err.strip() or "no answer")[-300:])
     said = "%s Ready, %s, the API answers, and a service%s" % (conf["name"], version, " from a pod" if process else "")

@@ -162,4 +162,6 @@ def underlay(node, conf):
 
 
 def kubectl(node, *argv, conf=ADMIN, **more):
+    # Without a cache it asks for every group of the API first.
+    more.setdefault("timeout", 150)
     return node.ask("kubectl", "--kubeconfig", conf, "--request-timeout=30s", *argv, **more)

@@ -8,6 +8,9 @@ from node import Failed, minor
 TESTED = (20, 34, 35, 36, 37)
 CONFIG = "/etc/kubedos-kubernetes"
 PKI = "/etc/kubernetes/pki"
+# A folder that does not exist. Where kubeadm finds ca.crt without its key, each of its phases first wants kubeconfigs as it writes
+# them itself: with the authority inside (kubeadm#2739), and since 1.29 super-admin.conf too. None of them is needed here.
+NO_AUTHORITY = CONFIG + "/no-authority"
 KUBELET_PKI = "/var/lib/kubelet/pki"
 SOCKET = "unix:///run/containerd/containerd.sock"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -148,22 +151,36 @@ def api_flags(conf, version):
     return flags + ([("insecure-port", "0")] if minor(version) <= 20 else [])
 
 
+def plain_port(version):
+    """The port without TLS, on every address: open by default in 1.20, unknown since 1.24."""
+    return [("port", "0")] if minor(version) <= 20 else []
+
+
+def lease(conf):
+    """How long a leader may be silent. Kubernetes' own values are 15, 10 and 2 seconds; each has to be clearly less than the one
+    before it."""
+    seconds = max(5, int(conf.get("lease") or 15))
+    if seconds == 15:
+        return []
+    parts = (("lease-duration", seconds), ("renew-deadline", seconds * 2 // 3), ("retry-period", max(1, seconds // 6)))
+    return [("leader-elect-" + name, "%ds" % value) for name, value in parts]
+
+
 def controller_flags(conf, version):
-    del version
     own = "/etc/kubernetes/controller-manager.conf"
     return [("authentication-kubeconfig", own), ("authorization-kubeconfig", own), ("bind-address", "127.0.0.1"),
             ("client-ca-file", PKI + "/ca.crt"), ("cluster-name", "kubernetes"),
             # The authority's key is in the vault only, so nothing here signs. Ranges of pods follow the numbers of nodes.
             ("controllers", "*,-csrsigning"), ("allocate-node-cidrs", "false"), ("kubeconfig", own), ("leader-elect", "true"),
             ("requestheader-client-ca-file", PKI + "/front-proxy-ca.crt"), ("root-ca-file", PKI + "/ca.crt"),
-            ("service-account-private-key-file", PKI + "/sa.key"), ("use-service-account-credentials", "true")]
+            ("service-account-private-key-file", PKI + "/sa.key"), ("use-service-account-credentials", "true"),
+            *lease(conf), *plain_port(version)]
 
 
 def scheduler_flags(conf, version):
-    del conf, version
     own = "/etc/kubernetes/scheduler.conf"
     return [("authentication-kubeconfig", own), ("authorization-kubeconfig", own), ("bind-address", "127.0.0.1"),
-            ("kubeconfig", own), ("leader-elect", "true")]
+            ("kubeconfig", own), ("leader-elect", "true"), *lease(conf), *plain_port(version)]
 
 
 def probe(host, port, path, **more):
@@ -225,7 +242,7 @@ def kubeadm_config(conf, facts):
             del init["skipPhases"]
     cluster = {
         "apiVersion": api, "kind": "ClusterConfiguration", "clusterName": "kubernetes", "kubernetesVersion": "v" + version,
-        "certificatesDir": PKI, "controlPlaneEndpoint": "%s:%d" % (conf["vip"], API_PORT),
+        "certificatesDir": NO_AUTHORITY, "controlPlaneEndpoint": "%s:%d" % (conf["vip"], API_PORT),
         "networking": {"dnsDomain": conf["domain"], "podSubnet": conf["pods"], "serviceSubnet": conf["services"]},
         "etcd": {"external": {"endpoints": conf["etcd"], "caFile": PKI + "/etcd/ca.crt",
                               "certFile": PKI + "/apiserver-etcd-client.crt", "keyFile": PKI + "/apiserver-etcd-client.key"}},
@@ -249,6 +266,15 @@ KUBELET_ADMIN = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "kube-apiserver-kubelet-client"}]}
 
+# A node that has another range deletes its own object, to register again. Kubernetes gives that right to nobody but admins since
+# 1.14; the admission plugin NodeRestriction confines it to the node's own object.
+OWN_NODE = [
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "kubedos:own-node"},
+     "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["delete"]}]},
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "kubedos:own-node"},
+     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubedos:own-node"},
+     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}]}]
+
 
 def files(conf, facts):
     """Every file of the node but its certificates."""
@@ -271,6 +297,6 @@ def files(conf, facts):
         for name, text in static_pods(conf, facts).items():
             found["%s/%s.yaml" % (MANIFESTS, name)] = (text, 0o600)
         found[CONFIG + "/kubeadm.yaml"] = (kubeadm_config(conf, facts), 0o600)
-        found[CONFIG + "/rbac.yaml"] = (text_of(KUBELET_ADMIN), 0o644)
+        found[CONFIG + "/rbac.yaml"] = (text_of(KUBELET_ADMIN, *OWN_NODE), 0o644)
     return found
 
