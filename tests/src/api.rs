@@ -168,8 +168,13 @@ impl Client {
     }
 
     pub fn get(&self, path: &str) -> Result<Answer> {
-        let request = self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization());
-        answer(request.call(), path)
+        let ask = || self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization()).call();
+        // A seed that reloads its site ends connections that wait for a request, perhaps while one is sent: RFC 9112, section 9.3.1.
+        let response = match ask() {
+            Err(ureq::Error::Io(_)) => ask(),
+            other => other,
+        };
+        answer(response, path)
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
