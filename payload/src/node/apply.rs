@@ -1,5 +1,6 @@
 //! The start of an installed node: clock, base role, planes, gate. Each step is reported.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::SigningKey;
 use cluster_seed::trouble::Trouble;
+use cluster_seed::wireguard::WgPublicKey;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
@@ -241,8 +243,9 @@ impl Node<'_> {
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
         let (mut peers, changed) = self.refresh_once(true)?;
         let (mut left, mut idle) = (WATCHES, if changed { 0 } else { IDLE_WATCHES });
+        let mut used = None;
         while left > 0 && idle < IDLE_WATCHES && !peers.rotating.is_empty() {
-            self.watch(&peers)?;
+            self.watch(&peers, &mut used)?;
             let (next, changed) = self.refresh_once(false)?;
             peers = next;
             left -= 1;
@@ -251,15 +254,16 @@ impl Node<'_> {
         Ok(())
     }
 
-    fn watch(&self, peers: &PeersFile) -> anyhow::Result<()> {
-        let mut used = planes::used(&self.identity.info, peers);
+    /// `used` are the keys that had addresses when the planes were set last. It stays from one list to the next: a node that changes
+    /// over while a list is fetched is followed too.
+    fn watch(&self, peers: &PeersFile, used: &mut Option<BTreeSet<WgPublicKey>>) -> anyhow::Result<()> {
         for _ in 0..WATCH_SECONDS {
-            (self.wait)(Duration::from_secs(1));
             let now = planes::used(&self.identity.info, peers);
-            if now != used {
+            if used.as_ref() != Some(&now) {
                 self.up(peers).context("following a node to its new key")?;
-                used = now;
+                *used = Some(now);
             }
+            (self.wait)(Duration::from_secs(1));
         }
         Ok(())
     }
