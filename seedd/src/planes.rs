@@ -200,7 +200,11 @@ pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
         let active = how != WireGuard::Off && !app.is_sealed() && app.mode().is_ok_and(|m| m == Mode::Active);
         if active {
             let (work, processes) = (app.clone(), userspace.clone());
-            let brought = tokio::task::spawn_blocking(move || bring_up(&work, how, &processes).map(|()| moving(&work)));
+            let brought = tokio::task::spawn_blocking(move || {
+                // First: a node that changes over while the planes are set is seen in the next look.
+                let now = moving(&work);
+                bring_up(&work, how, &processes).map(|()| now)
+            });
             match brought.await {
                 Ok(Ok(now)) => {
                     used = now;

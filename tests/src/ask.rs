@@ -16,6 +16,9 @@ use crate::stop;
 /// Nodes ask for the peer list every 30 seconds; emulated ones take some time to act on it.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Between two looks: each starts programs on the processors that emulate the nodes.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What a verb without a passphrase answers in JSON.
 pub fn ask(fleet: &Fleet, verb: &[&str]) -> Result<Value> {
     let verb: Vec<&str> = verb.iter().copied().chain(["--json"]).collect();
@@ -30,12 +33,15 @@ pub fn ask(fleet: &Fleet, verb: &[&str]) -> Result<Value> {
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut(&mut String) -> Result<Option<T>>) -> Result<T> {
     let mut seen = String::new();
     say::progress(&format!("waiting for {what}"));
-    let waited = stop::wait_for(what, limit, || match look(&mut seen) {
-        Ok(found) => Ok(found),
-        Err(error) => {
+    let waited = stop::wait_for(what, limit, || {
+        let found = look(&mut seen).unwrap_or_else(|error| {
             seen = format!("{error:#}");
-            Ok(None)
+            None
+        });
+        if found.is_none() {
+            stop::sleep(PAUSE)?;
         }
+        Ok(found)
     });
     waited.map_err(|error| anyhow!("{error:#}; seen last: {}", seen.trim()))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use host::clock::now;
 use serde_json::Value;
 
 use crate::allows;
@@ -32,6 +33,8 @@ const NAT: &str = "10.44.0.118:40001";
 /// Longer than a minute, after which the seed applies the configuration of its planes again.
 const LOOKS: u32 = 8;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Seconds. The seed follows a session for 180 of them, and the looks take 80: the session must not be older than this before.
+const FRESH: u64 = 60;
 
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let (work, logs) = dirs.part("rotate")?;
@@ -72,6 +75,11 @@ fn learned_endpoint_stays(fleet: &mut Fleet) -> Result<()> {
     let allowed = fleet.ns.outcome(&["wg", "show", "wg1", "allowed-ips"])?.stdout;
     let own = format!("\t{}/32", planes["wg1"]);
     let key = allowed.lines().find_map(|l| l.strip_suffix(&own)).context("the node is no peer of the seed")?.to_owned();
+    until("a new session of the node", PATIENCE, |seen| {
+        *seen = fleet.ns.run(&["wg", "show", "wg1", "latest-handshakes"])?;
+        let at = seen.lines().find_map(|l| l.strip_prefix(&format!("{key}\t"))?.trim().parse::<u64>().ok());
+        Ok(at.is_some_and(|at| at > 0 && now().saturating_sub(at) < FRESH).then_some(()))
+    })?;
     drop(node);
     let moved = fleet.ns.outcome(&["wg", "set", "wg1", "peer", &key, "endpoint", NAT])?;
     ensure!(moved.code == 0, "{moved:?}");

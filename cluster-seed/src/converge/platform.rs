@@ -204,7 +204,7 @@ pub static PLAYS: [Play; 13] = [
             ("kubernetes_schedule", "whether control planes run pods of users; default false"),
             (
                 "kubernetes_lease",
-                "seconds without a word after which the controllers and the scheduler of another control plane take over; default 15, at least 5",
+                "seconds of silence after which the controllers and the scheduler of another control plane become active; default 15, at least 5",
             ),
             ("cilium_version", "version of Cilium's chart in the extras; required with cni cilium"),
             ("cilium_sha256", "sha256 of the chart's archive, as in the extras; required with cni cilium"),

@@ -55,8 +55,8 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::Made)
 }
 
-/// The elements of each set: the planes, their ports, this node's addresses on each, the planes that deny, and the digest of the rules
-/// for them.
+/// The elements of each set: the planes, their ports, this node's addresses on each, the planes that deny, and the digest of these and
+/// the rules for them: a plane that is open again has no element that could be missing.
 ///
 /// # Errors
 /// If a plane's name is not a valid interface name.
@@ -71,8 +71,10 @@ fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeS
     let places6 = second(info, peers).map(|(name, ip)| format!("\"{name}\" . {ip}")).collect();
     let addresses6 = second(info, peers).map(|(_, ip)| ip.to_string()).collect();
     let hairpins = info.planes.keys().map(|p| format!("\"{p}\" . \"{p}\"")).collect();
+    let mut lines: Vec<String> = guarded(info, peers).map(|(plane, _)| plane.to_owned()).collect();
+    lines.extend(allows(info, peers));
+    let edition = [edition(&lines)].into();
     let guarded = guarded(info, peers).map(|(p, _)| format!("\"{p}\"")).collect();
-    let edition = [edition(&allows(info, peers))].into();
     Ok([
         ("wireguard", ports),
         ("planes", planes),
@@ -97,9 +99,9 @@ fn guarded<'a>(info: &'a IdentityInfo, peers: &'a PeersFile) -> impl Iterator<It
     here.map(|(plane, list)| (plane.as_str(), list.as_slice()))
 }
 
-/// The digest of the rules in the form of an IPv6 address, because nft has no type for one.
-fn edition(rules: &[String]) -> String {
-    let Digest(bytes) = Digest::of(rules.join("\n").as_bytes());
+/// The digest of lines in the form of an IPv6 address, because nft has no type for one.
+fn edition(lines: &[String]) -> String {
+    let Digest(bytes) = Digest::of(lines.join("\n").as_bytes());
     Ipv6Addr::from(*bytes.first_chunk::<16>().unwrap_or(&[0; 16])).to_string()
 }
 

@@ -4,19 +4,21 @@
 //! The note is in a tmpfs, as interfaces are in the kernel: both end with the machine's run, and neither with the agent's.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::identity::PlaneAddress;
 use cluster_seed::ids::Digest;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
-use host::files::{FileError, PRIVATE, create_dirs, read_limited, write_atomic};
+use host::files::{FileError, PRIVATE, Start, create_dirs, failed, open, read_limited, write_atomic};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::RUN_DIR;
 
 const FILE: &str = "applied.json";
+const LOCK: &str = "planes.lock";
 /// Largest file read, in bytes: 99 planes.
 const MAX_FILE: u64 = 16 << 10;
 
@@ -57,8 +59,26 @@ struct Applied {
 
 type Planes = BTreeMap<String, PlaneAddress>;
 
+fn folder(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(RUN_DIR.trim_start_matches('/'))
+}
+
 fn path(root: &Utf8Path) -> Utf8PathBuf {
-    root.join(RUN_DIR.trim_start_matches('/')).join(FILE)
+    folder(root).join(FILE)
+}
+
+/// Waits until no other process sets the planes, and keeps others from it as long as the returned value lives. The unit at boot and that of
+/// the timer may have different lists: one would note its own after the other has set its own.
+///
+/// # Errors
+/// If the file below [`RUN_DIR`] cannot be opened or locked.
+pub fn alone(root: &Utf8Path) -> Result<Flock<File>, AppliedError> {
+    let folder = folder(root);
+    create_dirs(&folder)?;
+    let path = folder.join(LOCK);
+    let file = open(&path, Start::Keep, PRIVATE).map_err(failed("opening", &path))?;
+    let locked = Flock::lock(file, FlockArg::LockExclusive);
+    Ok(locked.map_err(|(_, errno)| failed("locking", &path)(errno.into()))?)
 }
 
 /// `None` if an interface is missing.
@@ -81,11 +101,8 @@ pub fn read(root: &Utf8Path, planes: &Planes) -> ListId {
 /// If the note cannot be written below [`RUN_DIR`].
 pub fn keep(root: &Utf8Path, planes: &Planes, list: ListId) -> Result<bool, AppliedError> {
     let Some(interfaces) = interfaces(root, planes) else { return Ok(false) };
-    let path = path(root);
-    if let Some(folder) = path.parent() {
-        create_dirs(folder)?;
-    }
-    write_atomic(&path, &serde_json::to_vec(&Applied { list, interfaces })?, PRIVATE)?;
+    create_dirs(&folder(root))?;
+    write_atomic(&path(root), &serde_json::to_vec(&Applied { list, interfaces })?, PRIVATE)?;
     Ok(true)
 }
 
@@ -123,6 +140,20 @@ mod tests {
         interface(root, "wg2", "6");
         fs::remove_dir_all(root.join("sys/class/net/wg1")).unwrap();
         assert_eq!(read(root, &planes()), ListId::NONE, "removed");
+    }
+
+    #[test]
+    fn one_process_at_a_time_sets_the_planes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let held = alone(root).unwrap();
+        let other = || {
+            let file = open(&folder(root).join(LOCK), Start::Keep, PRIVATE).unwrap();
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+        };
+        assert!(!other());
+        drop(held);
+        assert!(other());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The start of an installed node: clock, base role, planes, gate. Each step is reported.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::SigningKey;
 use cluster_seed::trouble::Trouble;
+use cluster_seed::wireguard::WgPublicKey;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
@@ -80,8 +82,7 @@ impl Node<'_> {
         let mut base = self.base(&peers);
         let outcomes = self.run_base(&mut base, Step::ALL);
         self.console.step("planes");
-        self.up(&peers).context("bringing up the planes")?;
-        if self.has(id, &peers) {
+        if self.set(id, &peers).context("bringing up the planes")? {
             self.tell();
         }
         self.booted();
@@ -102,8 +103,7 @@ impl Node<'_> {
                 Ok(Refreshed { peers, id, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
                     self.console.step("countersigned");
                     self.restore(&peers);
-                    self.up(&peers).context("changing the planes")?;
-                    if self.has(id, &peers) {
+                    if self.set(id, &peers).context("changing the planes")? {
                         self.tell();
                     }
                     return Ok(peers);
@@ -182,7 +182,14 @@ impl Node<'_> {
         self.lists().refresh(self.on_plane()?.as_ref(), self.http)
     }
 
-    /// After [`Node::up`] with this list: notes that the kernel has it, if its firewall has it too.
+    /// Sets the planes and notes that the kernel has this list; false if its firewall does not have it.
+    fn set(&self, id: ListId, peers: &PeersFile) -> anyhow::Result<bool> {
+        let _alone = applied::alone(self.root)?;
+        self.up(peers)?;
+        Ok(self.has(id, peers))
+    }
+
+    /// The second half of [`Node::set`].
     fn has(&self, id: ListId, peers: &PeersFile) -> bool {
         if !self.base(peers).has_firewall() {
             tracing::info!(version = id.version, "the firewall does not have this peer list yet");
@@ -194,7 +201,7 @@ impl Node<'_> {
         })
     }
 
-    /// Tells the seed what [`Node::has`] noted. Without an answer, the next refresh does.
+    /// Tells the seed what [`Node::set`] noted. Without an answer, the next refresh does.
     fn tell(&self) {
         let told = self.on_plane().map_err(ListError::from).and_then(|plane| self.lists().report(plane.as_ref(), self.http));
         if let Err(e) = told {
@@ -210,13 +217,10 @@ impl Node<'_> {
 
     fn first_peers(&self) -> anyhow::Result<(PeersFile, ListId)> {
         let (stored, id) = self.stored()?;
-        // With the stored list, so that the new one can come over the control plane.
-        match self.up(&stored) {
-            // Except at the first start, the firewall has been loaded from its file by now.
-            Ok(()) => {
-                self.has(id, &stored);
-            }
-            Err(e) => tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list"),
+        // With the stored list, so that the new one can come over the control plane. Except at the first start, the firewall has been
+        // loaded from its file by now.
+        if let Err(e) = self.set(id, &stored) {
+            tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list");
         }
         for attempt in 0..PEER_TRIES {
             match self.refresh() {
@@ -241,8 +245,9 @@ impl Node<'_> {
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
         let (mut peers, changed) = self.refresh_once(true)?;
         let (mut left, mut idle) = (WATCHES, if changed { 0 } else { IDLE_WATCHES });
+        let mut used = None;
         while left > 0 && idle < IDLE_WATCHES && !peers.rotating.is_empty() {
-            self.watch(&peers)?;
+            self.watch(&peers, &mut used)?;
             let (next, changed) = self.refresh_once(false)?;
             peers = next;
             left -= 1;
@@ -251,15 +256,16 @@ impl Node<'_> {
         Ok(())
     }
 
-    fn watch(&self, peers: &PeersFile) -> anyhow::Result<()> {
-        let mut used = planes::used(&self.identity.info, peers);
+    /// `used` are the keys that had addresses when the planes were set last. It stays from one list to the next: a node that changes
+    /// over while a list is fetched is followed too.
+    fn watch(&self, peers: &PeersFile, used: &mut Option<BTreeSet<WgPublicKey>>) -> anyhow::Result<()> {
         for _ in 0..WATCH_SECONDS {
-            (self.wait)(Duration::from_secs(1));
             let now = planes::used(&self.identity.info, peers);
-            if now != used {
+            if used.as_ref() != Some(&now) {
                 self.up(peers).context("following a node to its new key")?;
-                used = now;
+                *used = Some(now);
             }
+            (self.wait)(Duration::from_secs(1));
         }
         Ok(())
     }
@@ -276,11 +282,8 @@ impl Node<'_> {
         if restore || lacking {
             self.restore(&peers);
         }
-        if lacking {
-            self.up(&peers).context("changing the planes")?;
-            if self.has(id, &peers) && fetched.is_ok() {
-                self.tell();
-            }
+        if lacking && self.set(id, &peers).context("changing the planes")? && fetched.is_ok() {
+            self.tell();
         }
         let changed = fetched?.changed;
         let stale = planes::forget(self.identity, &peers, (self.now)());

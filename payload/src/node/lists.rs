@@ -18,6 +18,9 @@ use crate::node::applied::ListId;
 use crate::pinned::PinError;
 use crate::state::{NodeDir, StateError};
 
+/// HTTP status of a seed that does not know the node, or has revoked it.
+const FORBIDDEN: u16 = 403;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     #[error("fetching the peer list")]
@@ -75,7 +78,24 @@ impl Lists<'_> {
                 other => return other.map(|refreshed| Refreshed { on_plane: true, ..refreshed }),
             }
         }
-        self.exchange(underlay)
+        match self.exchange(underlay) {
+            Err(ListError::Fetch(e)) if e.status() == Some(FORBIDDEN) => Err(self.unknown_to(underlay, e)),
+            other => other,
+        }
+    }
+
+    /// The seed does not know this node. One that another took the place of before this node was installed offers it no list to
+    /// refuse, and gets the proof nevertheless.
+    fn unknown_to(&self, http: &Http, why: HttpError) -> ListError {
+        let Ok(site) = key_from_text(&self.identity.info.site_key) else { return why.into() };
+        let Some((seen, proof)) = epoch::seen(self.dir.path(), &site) else { return why.into() };
+        match epoch::of_seed(http, &site) {
+            Some((epoch, _)) if epoch < seen => {
+                epoch::tell(http, &proof);
+                StateError::OldEpoch { epoch, seen }.into()
+            }
+            _ => why.into(),
+        }
     }
 
     /// Tells the seed which list the kernel has, outside of a refresh: which nodes have not received a revocation, or a new key, is

@@ -80,6 +80,20 @@ fn a_changed_allow_is_loaded_once_and_a_load_that_failed_is_done_again() {
     assert_eq!(apply(&denying()), StepResult::Changed);
 }
 
+/// Its set is empty then, and nft cannot be asked whether it has no more elements.
+#[test]
+fn a_plane_that_denied_everything_and_is_open_again_has_other_rules() {
+    let edition = |list: &PeersFile| {
+        let text = firewall::rules(&info(), list).unwrap();
+        text.lines().find(|l| l.contains(" edition ")).unwrap().to_owned()
+    };
+    let mut shut = peers();
+    shut.policy = [("wg2".to_owned(), vec![])].into();
+    assert_ne!(edition(&shut), edition(&peers()));
+    shut.policy = [("wg9".to_owned(), vec![])].into();
+    assert_eq!(edition(&shut), edition(&peers()), "this node is not on it");
+}
+
 #[test]
 fn nft_accepts_the_rules_of_allows() {
     if let Err(e) = nft(&["list", "ruleset"]) {

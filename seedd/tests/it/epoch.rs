@@ -119,6 +119,29 @@ fn the_nodes_follow_the_promoted_seed_and_silence_the_other() {
     assert_eq!(at_b.mode().unwrap(), Mode::Active);
 }
 
+/// It was installed after the other seed was lost: that one has no list to offer it.
+#[test]
+fn a_node_that_only_the_promoted_seed_knows_silences_the_other() {
+    let t = temp();
+    let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let b = empty(&t.path.join("b"), "site-b", B);
+    let at_a = unsealed(&a, A);
+    let at_b = moved(&a, &b, &t);
+    let (machine, identity, dir) = installed(1, &at_b, &t);
+    // With the list that has this one too, the first node gets the proof.
+    node(&Machine::new(2), &at_b, "n2");
+    let (old, new) = (Http::new(&serve(&at_a)), Http::new(&serve(&at_b)));
+    let refresh = |seed: &Http| -> Result<Refreshed, ListError> { period(&dir, &identity, &machine.key, seed) };
+    assert!(matches!(refresh(&old), Err(ListError::Fetch(_))), "it is not known there");
+    assert_eq!(at_a.mode().unwrap(), Mode::Active, "nobody has told it yet");
+    let taken = refresh(&new).unwrap();
+    assert_eq!((taken.peers.epoch, taken.changed), (2, true));
+    let refused = chain(&refresh(&old).unwrap_err());
+    assert!(refused.contains("epoch 1") && refused.contains("epoch 2"), "{refused}");
+    assert_eq!(at_a.mode().unwrap(), Mode::Fenced { epoch: 2 });
+    assert_eq!(at_b.mode().unwrap(), Mode::Active);
+}
+
 #[test]
 fn only_the_sites_own_signature_silences_a_seed() {
     let t = temp();
