@@ -31,11 +31,13 @@ fn messages_that_change_nothing_are_answered_from_one_reading_of_the_nodes() {
         // Until it has its certificates and orders.
         node.ask(&app);
     }
-    let first = scene(&app, nodes[0].id);
-    for node in &mut nodes {
-        node.ask(&app);
-    }
-    assert!(Arc::ptr_eq(&first, &scene(&app, nodes[0].id)));
+    // It is kept for seconds, which a busy machine may need for three messages.
+    let shared = (0..20).find_map(|_| {
+        let first = scene(&app, nodes[0].id);
+        nodes.iter_mut().for_each(|node| drop(node.ask(&app)));
+        Some(first.clone()).filter(|_| Arc::ptr_eq(&first, &scene(&app, nodes[0].id)))
+    });
+    let first = shared.expect("the nodes are read for each message");
     nodes[2].checks = vec![GateCheck { name: "hello".into(), ok: false, detail: "does not answer".into() }];
     nodes[2].ask(&app);
     assert!(!Arc::ptr_eq(&first, &scene(&app, nodes[0].id)), "a node that is not well holds up others");
