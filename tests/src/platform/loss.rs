@@ -11,11 +11,11 @@ use super::shows::{self, ETCDCTL};
 use crate::member::Step;
 use crate::say;
 
-/// Times that the agent is killed, each this much later after its start: on an emulated machine, Ansible takes most of the last
-/// minute until its first task.
+/// Times that the agent is killed, each this many seconds later after its start: on an emulated machine, Ansible alone takes most
+/// of a minute until its first task.
 const KILLS: u64 = 10;
-const LATER: u64 = 6;
-/// For the agent to run again after it was killed: systemd ends its play first, for 20 s at most, and waits 5 s.
+const LATER: u64 = 10;
+/// Seconds for the agent to run again after it was killed: systemd ends its play first, for 20 s at most, and waits 5 s.
 const BACK: u64 = 120;
 /// For the first acknowledged write, in looks two seconds apart.
 const LOOKS: u32 = 60;
