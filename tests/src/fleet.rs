@@ -196,18 +196,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// Switches a machine off for good, and another with the same name, address and an empty disk on.
+    /// Switches a machine off for good, and another one on: with the same name and data disk, an empty disk and a card of its own.
+    /// The seed keeps the old one until the other is approved in its place; a machine with the old card would be told to start from
+    /// its disk.
     pub fn blank(&mut self, index: usize) -> Result<()> {
-        let member = self.members.remove(index);
-        let over = member.enrollment().map(str::to_owned);
-        let Member { vm, hostname, .. } = member;
-        let spec = vm.spec.clone();
+        let mac = next_card(&self.members[index].vm.spec.mac)?;
+        let Member { vm, hostname, .. } = self.members.remove(index);
+        let spec = Spec { mac, ..vm.spec.clone() };
         let disk = vm.power_off();
         std::fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))?;
         std::fs::File::create(&disk).and_then(|f| f.set_len(spec.disk)).context("making an empty disk")?;
         let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
         let mut member = Member::new(vm).replacing(true);
-        (member.hostname, member.over) = (hostname, over);
+        member.hostname = hostname;
         self.members.insert(index, member);
         Ok(())
     }
@@ -215,6 +216,14 @@ impl Fleet {
     pub fn all(&self, step: Step) -> bool {
         self.members.iter().all(|m| m.has(step))
     }
+}
+
+/// The address of the card of the machine that comes after this one in its place: the fifth byte counts them.
+fn next_card(mac: &str) -> Result<String> {
+    let bytes: Vec<&str> = mac.split(':').collect();
+    let [a, b, c, d, e, f] = bytes[..] else { bail!("{mac} is no MAC address") };
+    let next = u8::from_str_radix(e, 16).with_context(|| format!("reading {mac}"))?.wrapping_add(1);
+    Ok(format!("{a}:{b}:{c}:{d}:{next:02x}:{f}"))
 }
 
 /// Reads every console and, with a client, asks the seed once; says what is new. True if the seed was asked. An error if
@@ -238,4 +247,20 @@ pub fn look(members: &mut [Member], client: Option<&Client>, may_fail: bool) -> 
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_in_the_place_of_another_has_a_card_that_no_machine_of_the_lab_had() {
+        let first = Spec::new("core-1", 7, crate::vm::Firmware::SeaBios).mac;
+        let second = next_card(&first).unwrap();
+        let third = next_card(&second).unwrap();
+        let usual: Vec<String> = (1..=250).map(|n| Spec::new("any", n, crate::vm::Firmware::SeaBios).mac).collect();
+        assert!(usual.contains(&first) && !usual.contains(&second) && !usual.contains(&third) && second != third);
+        assert_eq!(second.len(), first.len());
+        assert!(next_card("52:54:00").is_err() && next_card("52:54:00:6b:zz:01").is_err());
+    }
 }

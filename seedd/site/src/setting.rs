@@ -53,6 +53,8 @@ pub const CONVERGE_ATTEMPT: &str = "converge.attempt:";
 pub const CONVERGE_CHECK: &str = "converge.check:";
 /// The newest report of `seedd accept`, signed.
 pub const ACCEPT_REPORT: &str = "accept.report";
+/// Followed by the enrollment of a node: when its replacement began, in Unix seconds. Of this installation.
+pub const REPLACING: &str = "local:replacing:";
 /// Id of the medium adopted last.
 pub const MEDIUM: &str = "medium";
 /// Prefix of settings of this installation only; they are not part of a capsule.

@@ -7,7 +7,7 @@ use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::{Digest, Mac};
 use cluster_seed::manifest::boot_files;
 use flight::recorder::WireEvent;
-use host::clock::now_ms;
+use host::clock::{now, now_ms};
 use pxe::ClientArch;
 use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot,
@@ -17,7 +17,7 @@ use site::store::StoreError;
 use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
 
-use super::{App, unexpected};
+use super::{App, replace, unexpected};
 use crate::kernel_line::consoles;
 
 /// Seconds a machine waits before it retries while there is no netboot image.
@@ -114,7 +114,7 @@ impl App {
             // Any enrollment, not only the newest: a hello under another machine's MAC address opens an enrollment too, and
             // must not prevent that machine from booting its disk.
             let installed = match &machine {
-                Some(m) => tx.holds_an_installed_node(m.id)?,
+                Some(m) => tx.holds_an_installed_node(m.id)? && !replace::boots_agent(tx, m.id, now())?,
                 None => false,
             };
             Ok::<_, StoreError>((installed, tx.netboot()?))

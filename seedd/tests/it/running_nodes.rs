@@ -6,12 +6,13 @@ use std::time::Duration;
 use appliance::control::{Client, Note};
 use converge::accept::AcceptReport;
 use site::store::events::EventRow;
+use web::api::BootQuery;
 
 use crate::converge::{PLAYS, converged, site_with};
 use crate::running::Bench;
 use crate::running_made::{passphrase, seedd, writes};
 use crate::support::front::Front;
-use crate::support::sites::{A, app, temp, unsealed};
+use crate::support::sites::{A, Machine, app, temp, unsealed};
 
 /// A role whose nodes vote.
 const VOTERS: &str = "      plays: [etcd]\n      count: {min: 3, odd: true}\n";
@@ -146,4 +147,18 @@ fn a_replacement_begins_without_a_daemon_too() {
     command.args(["node", "replace", "n1", "--no-power", "--data", site.data.as_str()]).stdin(Stdio::null());
     until(command, || !begun().is_empty());
     assert_eq!(begun()[0].actor.as_deref(), Some("command line"));
+}
+
+#[test]
+fn the_machine_of_a_node_that_is_replaced_boots_the_agent_until_it_is_installed_again() {
+    let b = running(PLAYS).with_nodes(2, 2);
+    let script = |mac: &str| b.front.app.script_for(&BootQuery { mac: Some(mac.to_owned()), ..BootQuery::default() }).unwrap();
+    let (own, other) = ("02:00:00:00:00:01", "02:00:00:00:00:02");
+    let from_disk = script(own);
+    assert!(from_disk.contains("local disk"), "{from_disk}");
+    Client::new(&b.front.site.control_socket()).replace_node("n1.kubedos.lan".parse().unwrap(), false).unwrap();
+    assert!(script(own).contains("vmlinuz"), "the agent, while nobody has approved it again");
+    assert_eq!(script(other), from_disk, "another node boots its disk");
+    Machine::under(3, 1).install(&b.front.app, "n1", true);
+    assert_eq!(script(own), from_disk, "the node that took its place boots its disk");
 }

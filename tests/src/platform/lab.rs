@@ -15,6 +15,9 @@ use crate::stop;
 pub const FLOW_LIMIT: Duration = Duration::from_secs(80 * 60);
 /// For what takes a run of the plays on each node.
 pub const CHANGE_LIMIT: Duration = Duration::from_secs(40 * 60);
+/// Attempts to enter a node: one whose processor is busy may not answer in time.
+const CONNECTS: u32 = 4;
+const CONNECT_PAUSE: Duration = Duration::from_secs(5);
 /// The last one watches.
 pub const NODES: [&str; 3] = ["core-1", "core-2", "watch-1"];
 pub const WATCH: &str = NODES[2];
@@ -30,7 +33,14 @@ impl Lab<'_> {
     pub fn on(&self, name: &str, command: &str) -> Result<String> {
         let member = self.fleet.members.iter().find(|m| m.name() == name).with_context(|| format!("no member {name}"))?;
         let planes = member.machine.as_ref().context("a member without a machine")?.planes();
-        Ssh { fleet: &self.fleet, key: &self.template.ssh_key, address: &planes["wg1"] }.run(command)
+        let ssh = Ssh { fleet: &self.fleet, key: &self.template.ssh_key, address: &planes["wg1"] };
+        for _ in 1..CONNECTS {
+            match ssh.run(command) {
+                Err(error) if never_began(&format!("{error:#}")) => stop::sleep(CONNECT_PAUSE)?,
+                done => return done,
+            }
+        }
+        ssh.run(command)
     }
 
     pub fn address(&self, name: &str, plane: &str) -> Result<String> {
@@ -72,6 +82,11 @@ impl Lab<'_> {
     }
 }
 
+/// Whether these are words of ssh(1) about a connection that was not made: nothing was run on the node.
+fn never_began(error: &str) -> bool {
+    ["ssh: connect to host", "during banner exchange", "kex_exchange_identification"].iter().any(|words| error.contains(words))
+}
+
 /// One line about a node.
 fn phrase(node: &Value) -> String {
     let run = &node["run"];
@@ -96,4 +111,23 @@ fn phrase(node: &Value) -> String {
     )
     .trim_end()
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_did_not_begin_is_sent_again() {
+        for error in [
+            "ssh 10.78.0.3 true: 255 ssh: connect to host 10.78.0.3 port 22: Connection timed out",
+            "ssh 10.78.0.3 true: 255 Connection timed out during banner exchange",
+            "ssh 10.78.0.3 true: 255 kex_exchange_identification: Connection closed by remote host",
+        ] {
+            assert!(never_began(error), "{error}");
+        }
+        for error in ["ssh 10.78.0.3 false: 1 ", "ssh 10.78.0.3 true: 255 Timeout, server 10.78.0.3 not responding."] {
+            assert!(!never_began(error), "{error}");
+        }
+    }
 }

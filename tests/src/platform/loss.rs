@@ -11,23 +11,29 @@ use super::shows::{self, ETCDCTL};
 use crate::member::Step;
 use crate::say;
 
-/// Times that the agent is killed, each this much later after its start.
-const KILLS: u32 = 10;
-const LATER: Duration = Duration::from_secs(3);
+/// Times that the agent is killed, each this many seconds later after its start: on an emulated machine, Ansible alone takes most
+/// of a minute until its first task.
+const KILLS: u64 = 10;
+const LATER: u64 = 10;
+/// Seconds for the agent to run again after it was killed: systemd ends its play first, for 20 s at most, and waits 5 s.
+const BACK: u64 = 120;
+/// For the first acknowledged write, in looks two seconds apart.
+const LOOKS: u32 = 60;
 
-/// Writes a counter through the virtual address every 100 ms, each value acknowledged before it is noted.
+/// Writes a counter through the virtual address every second, each value acknowledged before it is noted. More often, the program
+/// takes the whole of an emulated processor.
 const WRITER: &str = r#"#!/bin/sh
 n=0
 while [ ! -e /run/stop-writing ]; do
     n=$((n + 1))
-    if CTL --endpoints https://VIP:2379 put /lab/writer/$n $n >/dev/null 2>&1; then
+    if CTL --endpoints https://VIP:2379 put /lab/writer/$n $n >/dev/null; then
         echo "$n $(date +%s.%N)" >>/run/acknowledged
     fi
-    sleep 0.1
+    sleep 1
 done
 "#;
 
-/// Notes when the virtual address accepts a connection, ten times a second.
+/// Notes when the virtual address accepts a connection, twice a second.
 const PROBE: &str = r#"import os, socket, time
 while not os.path.exists("/run/stop-writing"):
     try:
@@ -35,7 +41,7 @@ while not os.path.exists("/run/stop-writing"):
         print(time.time(), flush=True)
     except OSError:
         pass
-    time.sleep(0.1)
+    time.sleep(0.5)
 "#;
 
 /// kill -9 of the agent at ten moments of its plays: it starts again, and converges.
@@ -53,14 +59,19 @@ pub fn killed(lab: &mut Lab<'_>) -> Result<()> {
             ensure!(began.elapsed() < CHANGE_LIMIT, "the plays of {name} did not start again after {} kills", kill - 1);
             std::thread::sleep(Duration::from_secs(1));
         }
-        std::thread::sleep(LATER * kill);
-        lab.on(name, "systemctl kill --signal=KILL --kill-whom=main kubedos-converge")?;
+        lab.on(name, &kill_later(kill * LATER))?;
         say::progress(&format!("the agent of {name} was killed {kill} times"));
     }
     lab.until_all("converged", CHANGE_LIMIT)?;
     shows::etcd(lab)?;
     say::line(&format!("{name} converged although its agent was killed {KILLS} times"));
     Ok(())
+}
+
+/// kill -9 of the agent, `seconds` after it was seen to run: between a kill and the next start it has no process.
+fn kill_later(seconds: u64) -> String {
+    let runs = format!("timeout {BACK} sh -c 'until systemctl is-active --quiet kubedos-converge; do sleep 1; done'");
+    format!("{runs} && sleep {seconds} && systemctl kill --signal=KILL --kill-whom=main kubedos-converge")
 }
 
 /// The node with the virtual address is switched off for good and installed again under its name, while a writer writes through
@@ -71,7 +82,9 @@ pub fn replaced(lab: &mut Lab<'_>) -> Result<()> {
     lab.on(at, "rm -f /run/stop-writing /run/acknowledged")?;
     start(lab, at, "writer", &WRITER.replace("CTL", &format!("env {ETCDCTL}")).replace("VIP", VIP), "/bin/sh")?;
     start(lab, at, "probe", &PROBE.replace("VIP", VIP), "python3")?;
-    lab.on(at, "sleep 8; test -s /run/acknowledged && test -s /run/probe.log")?;
+    let both = "test -s /run/acknowledged && test -s /run/probe.log";
+    lab.on(at, &format!("for look in $(seq {LOOKS}); do {both} && exit; sleep 2; done; cat /run/writer.log; exit 1"))
+        .context("waiting for the first write through the virtual address")?;
     let index = lab.fleet.members.iter().position(|m| m.name() == holder).context("no such member")?;
     say::line(&format!("{holder}, which has {VIP}, is switched off for good"));
     let began = Instant::now();
@@ -115,7 +128,8 @@ fn holder(lab: &Lab<'_>) -> Result<String> {
 }
 
 fn start(lab: &Lab<'_>, at: &str, name: &str, script: &str, with: &str) -> Result<()> {
-    let command = format!("cat >/run/{name} <<'END'\n{script}END\nnohup {with} /run/{name} >/run/{name}.log 2>&1 </dev/null &");
+    let command =
+        format!("cat >/run/{name} <<'END'\n{script}END\nnohup nice {with} /run/{name} >/run/{name}.log 2>&1 </dev/null &");
     lab.on(at, &command).map(drop)
 }
 

@@ -7,16 +7,26 @@ use anyhow::{Context, Result, ensure};
 use super::lab::{CHANGE_LIMIT, Lab, NODES};
 use super::prepare;
 use crate::say;
+use crate::stop;
 use crate::tool;
+
+/// For the pages to answer after the seed has read cluster.yaml again.
+const RELOADING: Duration = Duration::from_secs(60);
 
 /// A correct payload and a change of variables reach one node after the other, although the seed is killed in the middle.
 pub fn change(lab: &mut Lab<'_>) -> Result<()> {
     prepare::greeting(&lab.fleet.seedd)?;
+    // Payload and variables are one change: without a pause, the node that failed would first run the payload with the old ones.
+    lab.fleet.seedd.say_plain(&["converge", "pause"])?;
     lab.fleet.seedd.say(&["payload", "publish"])?;
     let file = lab.fleet.seedd.cluster_file();
     let text = std::fs::read_to_string(&file).context("reading cluster.yaml")?;
     std::fs::write(&file, text.replace("greeting_words: hello", "greeting_words: goodbye")).context("writing cluster.yaml")?;
+    let before = started(lab);
     lab.fleet.seedd.say_plain(&["cluster", "apply", "--yes"])?;
+    // Its servers begin anew, and connections end.
+    stop::wait_for("the seed to have read cluster.yaml", RELOADING, || Ok(started(lab).filter(|id| Some(*id) > before)))?;
+    lab.fleet.seedd.say_plain(&["converge", "resume"])?;
     let began = Instant::now();
     let mut cut = false;
     loop {
@@ -43,6 +53,12 @@ pub fn change(lab: &mut Lab<'_>) -> Result<()> {
         say::seconds(began.elapsed())
     ));
     Ok(())
+}
+
+/// The newest start of the seed in its log; `None` while it does not answer.
+fn started(lab: &Lab<'_>) -> Option<i64> {
+    let events = lab.fleet.client.events().ok()?;
+    events.iter().filter(|e| e.kind == "seed.started").map(|e| e.id).max()
 }
 
 /// What is no YAML is refused before it is published; a failing task stops at the first node, and stays so.
