@@ -287,7 +287,7 @@ fn hole_01_a_machine_installs_nothing_that_the_site_did_not_sign() {
     let (seed, rogue) = (Mock::start(Lie::None), Mock::start(Lie::None));
     let identity = seed.identity();
     let key = SigningKey::from_bytes(&[7; 32]);
-    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let lists = Lists { dir: &dir, identity: &identity, key: &key, applied: payload::node::applied::ListId::NONE };
     lists.refresh(None, &Http::new(&seed.url)).unwrap();
     let before = fs::read(run.join("peers.json")).unwrap();
     rogue.state().site = SigningKey::from_bytes(&[66; 32]);

@@ -172,7 +172,7 @@ impl Store {
     /// (<https://sqlite.org/pragma.html#pragma_synchronous>).
     pub fn write_often<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut connection = self.lock();
-        let mut relaxed = Relaxed::new(&mut connection)?;
+        let relaxed = Relaxed::new(&mut connection)?;
         self.transact(relaxed.0, work)
     }
 
