@@ -1,6 +1,7 @@
 //! The nodes' peer lists in the web interface.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::held::LATE;
@@ -13,6 +14,7 @@ use site::store::Tx;
 use web::api::{ApiError, HeldView, ListsView};
 
 use super::lists::{Overtaken, some_of};
+use super::own_list::OwnList;
 use super::{App, unexpected};
 
 /// When this seed signed its lists.
@@ -101,7 +103,12 @@ impl App {
         Ok(text.map(|t| serde_json::from_str(&t)).transpose().map_err(unexpected)?.unwrap_or_default())
     }
 
-    /// Epoch and version of the seed's own list.
+    /// The seed's own list, which is opened once; `None` until the seed was unsealed once.
+    pub(super) fn own_list(&self, tx: &Tx<'_>) -> Result<Option<Arc<OwnList>>, ApiError> {
+        self.own_list.newest(&self.store, tx, &self.site_key)
+    }
+
+    /// Its epoch and version.
     fn own_numbers(&self, tx: &Tx<'_>) -> Result<Option<(u64, u64)>, ApiError> {
         Ok(self.own_list(tx)?.map(|own| own.numbers))
     }
@@ -176,6 +183,9 @@ impl App {
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8Path;
+
+    use super::super::testing::{PASSPHRASE, app};
     use super::*;
 
     #[test]
@@ -196,5 +206,24 @@ mod tests {
             assert_eq!(signed.judge(held, now), expected, "{held:?} at {now}");
         }
         assert_eq!(Signed { revocation: None, ..signed }.judge(Some((1, 6)), 9_999), (true, false));
+    }
+
+    #[test]
+    fn the_list_is_opened_once_and_what_was_undone_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = app(Utf8Path::from_path(dir.path()).unwrap());
+        let read = || app.store.read(|tx| app.own_list(tx)).unwrap();
+        assert!(read().is_none());
+        app.unseal_with(PASSPHRASE, "test").unwrap();
+        let first = read().unwrap();
+        app.store.set("another", "setting").unwrap();
+        assert!(Arc::ptr_eq(&first, &read().unwrap()), "its text is the same");
+        let undone: Result<(), ApiError> = app.store.write(|tx| {
+            tx.unset(setting::PEERS)?;
+            assert!(app.own_list(tx)?.is_none());
+            Err(ApiError::NotFound { what: "node" })
+        });
+        assert!(undone.is_err());
+        assert_eq!(read().unwrap().numbers, first.numbers);
     }
 }

@@ -10,6 +10,7 @@ pub mod targets;
 pub mod view;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::converge::orders::{Answer, Ask};
@@ -18,6 +19,7 @@ use cluster_seed::seal::Sealed;
 use converge::fleet::Scene;
 use host::clock::now;
 use site::store::Tx;
+use site::store::nodes::NodeRecord;
 use web::api::ApiError;
 
 use super::records::{endpoint_of, node_key};
@@ -65,6 +67,19 @@ impl App {
     pub fn scene(&self, tx: &Tx<'_>) -> Result<Scene, ApiError> {
         let payload = self.payload_in_use(tx)?;
         Ok(Scene::read(tx, &self.spec, payload, now())?)
+    }
+
+    /// The scene in which a node that has sent a message is decided for: the kept one, unless the node may begin to run something,
+    /// or is another than it was. What a node begins is always decided by what is in the database at that moment.
+    pub fn scene_for(&self, tx: &Tx<'_>, node: &NodeRecord) -> Result<Arc<Scene>, ApiError> {
+        let generation = self.store.generation(tx)?;
+        let record = tx.converge_of(node.id)?;
+        if let Some(scene) = self.scenes.held(generation).filter(|scene| scene.still_decides(node.enrollment, &record)) {
+            return Ok(scene);
+        }
+        let scene = Arc::new(self.scene(tx)?);
+        self.scenes.keep(&scene, generation);
+        Ok(scene)
     }
 
     /// Id and size of the payload in use, if its archive is there.

@@ -46,6 +46,8 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "adr/0037-a-second-key-that-is-kept-off-the-seed",
     "adr/0038-nodes-replace-their-own-keys",
     "adr/0039-ipv6-addresses-follow-from-ipv4-ones",
+    "adr/0040-a-command-works-and-the-daemon-writes",
+    "adr/0041-messages-of-nodes-are-read-and-written-lightly",
     "ansible",
     "api",
     "architecture",
