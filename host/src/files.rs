@@ -292,8 +292,12 @@ pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// of the folder what that user may not read.
 pub fn read_with_owner(path: &Utf8Path, limit: u64) -> Result<(Vec<u8>, fs::Metadata), FileError> {
     let read = || {
-        let file = open_device(path, Access::Read, nix::libc::O_NOFOLLOW).map_err(explained)?;
+        // Not waiting for whoever would write to a FIFO.
+        let file = open_device(path, Access::Read, nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).map_err(explained)?;
         let (held, mut bytes) = (file.metadata()?, Vec::new());
+        if !held.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         io::Result::Ok((bytes, held))
     };

@@ -106,6 +106,16 @@ pub fn keep(root: &Utf8Path, planes: &Planes, list: ListId) -> Result<bool, Appl
     Ok(true)
 }
 
+/// Takes the note back: the kernel has no list as a whole.
+pub fn forget(root: &Utf8Path) {
+    match fs::remove_file(path(root)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(error = %e, "removing the note of the list in the kernel")
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +150,11 @@ mod tests {
         interface(root, "wg2", "6");
         fs::remove_dir_all(root.join("sys/class/net/wg1")).unwrap();
         assert_eq!(read(root, &planes()), ListId::NONE, "removed");
+        interface(root, "wg1", "5");
+        assert_eq!(read(root, &planes()), LIST);
+        forget(root);
+        forget(root);
+        assert_eq!(read(root, &planes()), ListId::NONE, "taken back");
     }
 
     #[test]

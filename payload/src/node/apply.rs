@@ -77,17 +77,19 @@ impl Node<'_> {
             let words = clock::follow(self.root, seed, self.wait).context("asking the seed for the time")?;
             self.console.step(&format!("time {words}"));
         }
-        let (peers, id) = self.first_peers()?;
+        let peers = self.first_peers()?;
         self.console.step("base role");
         let mut base = self.base(&peers);
         let outcomes = self.run_base(&mut base, Step::ALL);
         self.console.step("planes");
-        if self.set(id, &peers).context("bringing up the planes")? {
+        if self.set().context("bringing up the planes")? {
             self.tell();
         }
         self.booted();
         self.report(&outcomes);
-        self.gate(&self.countersigned(&peers)?)?;
+        // The timer may have brought a newer list during the base role, which takes minutes.
+        let (newest, _) = self.stored()?;
+        self.gate(&self.countersigned(&newest)?)?;
         let stats = self.finish_base(&mut base, outcomes)?;
         self.applied(stats)?;
         self.time_over_plane(&peers)
@@ -100,10 +102,10 @@ impl Node<'_> {
         for _ in 0..COUNTERSIGN_TRIES {
             (self.wait)(COUNTERSIGN_PAUSE);
             match self.refresh() {
-                Ok(Refreshed { peers, id, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
+                Ok(Refreshed { peers, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
                     self.console.step("countersigned");
                     self.restore(&peers);
-                    if self.set(id, &peers).context("changing the planes")? {
+                    if self.set().context("changing the planes")? {
                         self.tell();
                     }
                     return Ok(peers);
@@ -182,17 +184,22 @@ impl Node<'_> {
         self.lists().refresh(self.on_plane()?.as_ref(), self.http)
     }
 
-    /// Sets the planes and notes that the kernel has this list; false if its firewall does not have it.
-    fn set(&self, id: ListId, peers: &PeersFile) -> anyhow::Result<bool> {
+    /// Sets the planes by the newest stored list and notes that the kernel has it; false if its firewall does not have it. Never by a
+    /// list that was read before: another process may have stored, set and reported a newer one since.
+    fn set(&self) -> anyhow::Result<bool> {
         let _alone = applied::alone(self.root)?;
-        self.up(peers)?;
-        Ok(self.has(id, peers))
+        let (peers, id) = self.stored()?;
+        // With the keys that this list names.
+        let identity = self.dir.identity().context("reading this node's identity")?;
+        planes::up(self.root, &identity, &peers)?;
+        Ok(self.has(id, &peers))
     }
 
     /// The second half of [`Node::set`].
     fn has(&self, id: ListId, peers: &PeersFile) -> bool {
         if !self.base(peers).has_firewall() {
             tracing::info!(version = id.version, "the firewall does not have this peer list yet");
+            applied::forget(self.root);
             return false;
         }
         applied::keep(self.root, &self.identity.info.planes, id).unwrap_or_else(|e| {
@@ -215,29 +222,22 @@ impl Node<'_> {
         Ok((list, id))
     }
 
-    fn first_peers(&self) -> anyhow::Result<(PeersFile, ListId)> {
-        let (stored, id) = self.stored()?;
+    fn first_peers(&self) -> anyhow::Result<PeersFile> {
         // With the stored list, so that the new one can come over the control plane. Except at the first start, the firewall has been
         // loaded from its file by now.
-        if let Err(e) = self.set(id, &stored) {
+        if let Err(e) = self.set() {
             tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list");
         }
         for attempt in 0..PEER_TRIES {
             match self.refresh() {
-                Ok(refreshed) => return Ok((refreshed.peers, refreshed.id)),
+                Ok(refreshed) => return Ok(refreshed.peers),
                 Err(e) => {
                     tracing::warn!(error = %chain(&e), attempt, "peer list not refreshed");
                     (self.wait)(Duration::from_secs(3));
                 }
             }
         }
-        self.stored()
-    }
-
-    /// With the keys that the newest list names.
-    fn up(&self, peers: &PeersFile) -> anyhow::Result<()> {
-        let identity = self.dir.identity().context("reading this node's identity")?;
-        Ok(planes::up(self.root, &identity, peers)?)
+        Ok(self.stored()?.0)
     }
 
     /// Run by the timer: fetches the peer list, updates the planes if needed, and reverts manual changes. While keys are replaced, it
@@ -262,7 +262,7 @@ impl Node<'_> {
         for _ in 0..WATCH_SECONDS {
             let now = planes::used(&self.identity.info, peers);
             if used.as_ref() != Some(&now) {
-                self.up(peers).context("following a node to its new key")?;
+                self.set().context("following a node to its new key")?;
                 *used = Some(now);
             }
             (self.wait)(Duration::from_secs(1));
@@ -282,13 +282,13 @@ impl Node<'_> {
         if restore || lacking {
             self.restore(&peers);
         }
-        if lacking && self.set(id, &peers).context("changing the planes")? && fetched.is_ok() {
+        if lacking && self.set().context("changing the planes")? && fetched.is_ok() {
             self.tell();
         }
         let changed = fetched?.changed;
         let stale = planes::forget(self.identity, &peers, (self.now)());
         if stale || (!lacking && !peers.rotating.is_empty()) {
-            self.up(&peers).context("changing the planes")?;
+            self.set().context("changing the planes")?;
         }
         if changed {
             tracing::info!(version = peers.version, nodes = peers.nodes.len(), "new peer list");

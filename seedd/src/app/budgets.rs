@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 const PER_MINUTE: u32 = 600;
 /// Length of a window, in seconds.
 const WINDOW: u64 = 60;
-/// Tokens or nodes that are counted; the table is emptied beyond it.
-const MAX_ENTRIES: usize = 4_096;
+/// Tokens or nodes that are counted: more than a site has nodes. The table is emptied beyond it.
+const MAX_ENTRIES: usize = 16_384;
 
 /// Requests of each token, or messages of each node, in the current minute.
 pub struct Budgets<K>(Mutex<HashMap<K, (u64, u32)>>);
@@ -25,7 +25,10 @@ impl<K: Eq + Hash> Budgets<K> {
     pub fn take(&self, id: K, now: u64) -> Result<(), u64> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_ENTRIES && !all.contains_key(&id) {
-            all.clear();
+            all.retain(|_, (began, _)| now.saturating_sub(*began) < WINDOW);
+            if all.len() >= MAX_ENTRIES {
+                all.clear();
+            }
         }
         let (began, count) = all.entry(id).or_insert((now, 0));
         if now.saturating_sub(*began) >= WINDOW {

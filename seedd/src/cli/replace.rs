@@ -75,8 +75,9 @@ impl Replace {
         let times = self.follow(&site, &store, &spec, (&hostname, old.enrollment), began)?;
         let Times { approved, installed, fabric_ready, healthy } = times;
         let note = Note::NodeReplaced { hostname, approved, installed, fabric_ready, healthy };
-        running::note(&self.args.dir, &store, &note)?;
-        self.args.show(&times, &notes::words(&note).1)
+        let noted = running::note(&self.args.dir, &store, &note);
+        self.args.show(&times, &notes::words(&note).1)?;
+        noted
     }
 
     /// Writes that the node is about to be replaced, if its cluster keeps its majority. A running daemon does both.

@@ -11,7 +11,6 @@ use site::store::{Store, StoreError};
 use web::api::ApiError;
 
 use crate::converge::{PLAYS, three};
-use crate::support::sites::put_payload;
 
 /// What a message of this node is decided by.
 fn scene(app: &App, id: EnrollmentId) -> Arc<Scene> {
@@ -45,12 +44,15 @@ fn messages_that_change_nothing_are_answered_from_one_reading_of_the_nodes() {
 
 #[test]
 fn what_a_node_may_begin_is_decided_by_what_is_true_now() {
-    let (_t, site, app, nodes) = three(PLAYS);
+    let (_t, site, app, mut nodes) = three(PLAYS);
     let first = scene(&app, nodes[0].id);
     assert!(!Arc::ptr_eq(&first, &scene(&app, nodes[0].id)), "it may run its plays for the first time");
+    nodes[0].ask(&app);
+    nodes[0].did(&app, RunResult::Ok, &[]);
+    let done = scene(&app, nodes[0].id);
     // By another connection, as other processes have.
-    put_payload(&site, "another");
-    assert!(!Arc::ptr_eq(&first, &scene(&app, nodes[1].id)));
+    Store::open(&site.database()).unwrap().set("another", "setting").unwrap();
+    assert!(!Arc::ptr_eq(&done, &scene(&app, nodes[0].id)), "it has nothing to begin, but something was written");
 }
 
 #[test]
@@ -77,6 +79,11 @@ fn only_quiet_writes_keep_the_generation() {
     assert_ne!(third, second);
     other.set("a", "4").unwrap();
     assert_ne!(generation(), third);
-    let failed: Result<(), StoreError> = store.write(|_| Err(StoreError::NotFound("setting")));
+    let fourth = generation();
+    let failed: Result<(), StoreError> = store.write_often(|tx| {
+        tx.set("a", "5")?;
+        Err(StoreError::NotFound("setting"))
+    });
     assert!(failed.is_err());
+    assert_ne!(generation(), fourth, "what was read before the failure was undone");
 }

@@ -177,7 +177,8 @@ impl Asked {
             Request::View
             | Request::Status
             | Request::Reload
-            | Request::Promote { .. }
+            | Request::Promote
+            | Request::PromoteDrill
             | Request::Clock
             | Request::SetClock { .. } => Asked::Look,
             Request::Site { .. } | Request::Seal => Asked::Look,

@@ -60,7 +60,8 @@ impl Client {
 
     /// `drill`: of a copy of the site.
     pub fn promote(&self, drill: bool) -> Result<Promoted> {
-        self.ask(Request::Promote { drill })
+        let request = if drill { Request::PromoteDrill } else { Request::Promote };
+        self.ask(request).map_err(of_another_version)
     }
 
     pub fn clock(&self) -> Result<Clock> {

@@ -235,7 +235,8 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<Answer> {
             who.reload()?;
             Answer::Reloading(Reloading { reloading: true })
         }
-        Request::Promote { drill } => Answer::Promoted(Promoted { epoch: who.promote(drill)? }),
+        Request::Promote => Answer::Promoted(Promoted { epoch: who.promote(false)? }),
+        Request::PromoteDrill => Answer::Promoted(Promoted { epoch: who.promote(true)? }),
     })
 }
 

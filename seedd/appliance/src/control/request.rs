@@ -35,12 +35,11 @@ pub enum Request {
     PowerOff,
     /// Open the site again: its files were replaced. [`super::answer::Reloading`].
     Reload,
-    /// Make a standby the issuer. [`super::answer::Promoted`].
-    Promote {
-        /// Of a copy of the site: what it signs fences no other seed.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        drill: bool,
-    },
+    /// Make a standby the issuer. [`super::answer::Promoted`], as does the next.
+    Promote,
+    /// The same of a copy of the site: what it signs fences no other seed. A request of its own: an earlier daemon, which would read
+    /// over a field and promote for good, refuses it.
+    PromoteDrill,
     /// [`super::answer::Clock`], as does the next.
     Clock,
     #[serde(rename_all = "camelCase")]

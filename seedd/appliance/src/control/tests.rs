@@ -199,9 +199,9 @@ fn requests_about_the_work_of_a_command_are_written_as_they_always_were() {
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
         assert!(serde_json::from_str::<Request>(&line.replacen("}}}", r#","more":1}}}"#, 1)).is_err(), "{line}");
     }
-    for (drill, line) in [(false, r#"{"op":"promote"}"#), (true, r#"{"op":"promote","drill":true}"#)] {
-        assert_eq!(serde_json::to_string(&Request::Promote { drill }).unwrap(), line);
-        assert!(matches!(serde_json::from_str(line).unwrap(), Request::Promote { drill: read } if read == drill));
+    for (request, line) in [(Request::Promote, r#"{"op":"promote"}"#), (Request::PromoteDrill, r#"{"op":"promoteDrill"}"#)] {
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Request>(line).unwrap()).unwrap(), line);
     }
 }
 
@@ -239,7 +239,7 @@ fn what_waits_for_a_device_is_told_from_what_takes_turns() {
     let mac: cluster_seed::ids::Mac = "52:54:00:ab:00:01".parse().unwrap();
     for (request, waits) in [
         (Request::Status, false),
-        (Request::Promote { drill: false }, false),
+        (Request::Promote, false),
         (Request::Site { ask: SiteRequest::Power { mac } }, false),
         (Request::Site { ask: SiteRequest::Act { mac, action: answer::PowerAction::On } }, true),
         (Request::Site { ask: SiteRequest::Certificate { mac } }, true),

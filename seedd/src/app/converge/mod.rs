@@ -44,18 +44,21 @@ impl App {
             return Err(ApiError::bad("a number in the message is too large", ""));
         }
         let stale = || ApiError::conflict("a newer message of this node was already processed", "");
-        // The node repeats what a power failure of the seed undoes.
-        let fresh = self.write_often(|tx| {
+        let note = |tx: &Tx<'_>| -> Result<Result<(), ApiError>, ApiError> {
             self.may_issue(tx)?;
             if !tx.take_converge_seq(node.id, ask.seq, now())? {
-                return Ok(false);
+                return Ok(Err(stale()));
             }
-            self.may_say(id)?;
-            self.note_converge(tx, &record, &node, &ask).map(|()| true)
-        })?;
-        if !fresh {
-            return Err(stale());
-        }
+            // Its number counts nevertheless: the same message shall not come again and again.
+            if let Err(too_many) = self.may_say(id) {
+                return Ok(Err(too_many));
+            }
+            self.note_converge(tx, &record, &node, &ask).map(Ok)
+        };
+        // What others see, as an event or a state, survives a power failure of the seed.
+        let held = self.store.read(|tx| tx.converge_of(node.id))?;
+        let noted = if report::says_nothing_new(&held, &ask) { self.write_often(note) } else { self.write_quietly(note) };
+        noted??;
         match self.with_keys(|keys| self.write_quietly(|tx| self.order(tx, keys, &node, &ask))) {
             // The node goes on with what it has.
             Err(ApiError::Sealed) => self.held_orders(&node, &ask),

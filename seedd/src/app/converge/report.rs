@@ -40,6 +40,15 @@ fn tamed_checks(checks: &[GateCheck]) -> Vec<GateCheck> {
     checks.iter().take(MAX_CHECKS).map(one).collect()
 }
 
+/// Whether a report repeats what is stored, so that only its number is written.
+pub(super) fn says_nothing_new(held: &ConvergeRecord, ask: &Ask) -> bool {
+    let same_run = ask.run.as_ref().map(tamed).is_none_or(|run| match run.mode {
+        RunMode::Apply => held.run.as_ref() == Some(&run),
+        RunMode::Check => held.check.as_ref() == Some(&run),
+    });
+    same_run && held.checks == tamed_checks(&ask.checks) && held.bundle == ask.bundle
+}
+
 impl App {
     /// Stores a node's report, with an event for each thing that changed.
     pub(super) fn note_converge(
