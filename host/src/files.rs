@@ -296,7 +296,7 @@ pub fn read_with_owner(path: &Utf8Path, limit: u64) -> Result<(Vec<u8>, fs::Meta
         let file = open_device(path, Access::Read, nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).map_err(explained)?;
         let (held, mut bytes) = (file.metadata()?, Vec::new());
         if !held.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         io::Result::Ok((bytes, held))
