@@ -87,7 +87,13 @@ impl Site {
                 true => open_dir(&path),
                 false => open_device(&path, Access::Read, O_DIRECTORY),
             };
-            let open = open.with_context(|| format!("looking at {path}"))?;
+            let open = open.with_context(|| format!("looking at {path}"));
+            let open = match is_root && path.is_symlink() {
+                true => open.hint(
+                    "as root, seedd follows no link in the data directory: mount the folder there instead (mount --bind)",
+                )?,
+                false => open?,
+            };
             let mode = open.metadata().with_context(|| format!("looking at {path}"))?.permissions().mode();
             if mode & 0o077 != 0 {
                 let closed = fs::Permissions::from_mode(mode & 0o7700);

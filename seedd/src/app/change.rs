@@ -57,11 +57,11 @@ impl App {
                 Answer::Accepted(Accepted { report: serde_json::to_value(report)? })
             }
             ChangeRequest::ReplaceNode { hostname, force } => {
-                let begun = self.write(|tx| {
+                let started = self.write(|tx| {
                     self.may_issue(tx)?;
                     replace::begin(tx, &self.scene(tx)?, WHO, &hostname, force)
                 });
-                begun.map_err(hinted)?;
+                started.map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
             ChangeRequest::Note { note } => {

@@ -43,6 +43,11 @@ pub(crate) fn begin(tx: &Tx<'_>, scene: &Scene, actor: &str, hostname: &Hostname
             "bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway",
         ));
     }
+    for (held, at) in tx.settings_under(setting::REPLACING)? {
+        if !at.parse().is_ok_and(|at: u64| now().saturating_sub(at) <= BOOTS_AGENT) {
+            tx.unset(&held)?;
+        }
+    }
     tx.set(&key(old.enrollment), &now().to_string())?;
     let text = format!("{hostname} is being replaced");
     tx.event(now_ms(), &NewEvent { actor: Some(actor), ..NewEvent::new(EventKind::NodeReplacing, &text) })?;

@@ -44,7 +44,7 @@ impl App {
         let (app, wish, who) = (self.clone(), wish.clone(), actor.user.clone());
         self.jobs.start(JobKind::Export, &actor.user, move |job| {
             let out = app.free_name(&stem);
-            let begun = || {
+            let on_start = || {
                 let note = Note::Exporting { recipient: wish.recipient.clone() };
                 app.write(|tx| notes::write(tx, &who, &note)).map_err(anyhow::Error::from)
             };
@@ -58,7 +58,7 @@ impl App {
                 split: wish.split,
                 out: &out,
                 now_ms: now_ms(),
-                begun: &begun,
+                on_start: &on_start,
             }
             .run(job)?;
             let names: Vec<&str> = done.files.iter().filter_map(|f| f.file_name()).collect();

@@ -47,7 +47,7 @@ impl Export {
         let since = self.since.as_deref().map(since_id).transpose()?;
         let operator = site.keys().operator(&self.passphrase.get("Passphrase of this site")?)?;
         let keys = site.keys().unseal_with(&operator)?;
-        let begun = || running::note(&self.args.dir, &store, &Note::Exporting { recipient: self.recipient.clone() });
+        let on_start = || running::note(&self.args.dir, &store, &Note::Exporting { recipient: self.recipient.clone() });
         let job = Job {
             site: &site,
             operator: &operator,
@@ -58,7 +58,7 @@ impl Export {
             split: self.split_size,
             out: &self.out,
             now_ms: now_ms(),
-            begun: &begun,
+            on_start: &on_start,
         };
         let progress = Terminal::new();
         let done = job.run(&progress).context("exporting the site")?;

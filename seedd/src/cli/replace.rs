@@ -14,11 +14,13 @@ use converge::fleet::Scene;
 use host::clock::{now, steady};
 use serde::Serialize;
 use site::hint::Hint as _;
+use site::mode::Mode;
 use site::store::Store;
 use site::{Site, payloads};
 
 use super::args::{SiteArgs, say};
 use super::running;
+use crate::app::mode::may_issue;
 use crate::app::{hinted, notes, replace};
 use crate::terminal::{stop_asked, watch_signals};
 
@@ -85,8 +87,12 @@ impl Replace {
         if let Some(daemon) = running::control(&self.args.dir) {
             return daemon.replace_node(hostname.clone(), self.force).map(drop);
         }
-        let scene = scene(site, store, spec)?;
-        store.write(|tx| replace::begin(tx, &scene, ACTOR, hostname, self.force)).map_err(hinted)
+        let payload = payloads::current(site, store)?.map(|p| (p.id, p.size));
+        let begun = store.write(|tx| {
+            may_issue(Mode::of(tx)?)?;
+            replace::begin(tx, &Scene::read(tx, spec, payload, now())?, ACTOR, hostname, self.force)
+        });
+        begun.map_err(hinted)
     }
 
     fn line(&self, text: &str) -> Result<()> {

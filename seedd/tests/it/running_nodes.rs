@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use appliance::control::{Client, Note};
 use converge::accept::AcceptReport;
+use site::mode::Mode;
 use site::store::events::EventRow;
 use web::api::BootQuery;
 
@@ -143,10 +144,23 @@ fn a_replacement_begins_without_a_daemon_too() {
     converged(&unsealed(&site, A), 1, 1);
     let store = site.open_store().unwrap();
     let begun = || store.read(|tx| tx.newest_of("node.replacing", 1)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seedd"));
-    command.args(["node", "replace", "n1", "--no-power", "--data", site.data.as_str()]).stdin(Stdio::null());
-    until(command, || !begun().is_empty());
+    let replace = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seedd"));
+        command.args(["node", "replace", "n1", "--no-power", "--data", site.data.as_str()]).stdin(Stdio::null());
+        command
+    };
+    let turn = |mode: Mode| store.write(|tx| mode.set(tx)).unwrap();
+    turn(Mode::Standby);
+    let refused = replace().output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("this seed is a standby") && begun().is_empty(), "{why}");
+    turn(Mode::Active);
+    // Of a replacement that nobody finished.
+    let old = format!("{}00", site::setting::REPLACING);
+    store.set(&old, "1").unwrap();
+    until(replace(), || !begun().is_empty());
     assert_eq!(begun()[0].actor.as_deref(), Some("command line"));
+    assert_eq!(store.setting(&old).unwrap(), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod session;
 /// The answers to new tokens.
 mod tokens;
 
-/// What the log is told of the work of a command.
+/// Events that a command asks the daemon to record.
 mod note;
 
 /// What is answered.

@@ -1,4 +1,4 @@
-//! What the log is told of the work of a command. Each is words for a person only; nothing else follows from it.
+//! Events about its own work that a command asks the daemon to record. They are for people to read; nothing else depends on them.
 
 use cluster_seed::ids::Hostname;
 use serde::{Deserialize, Serialize};

@@ -20,7 +20,7 @@ pub fn export(a: (&Site, &str), b: &Site, out: &Utf8Path, since: Option<Digest>,
     let keys = site.keys().unseal_with(&operator)?;
     let recipient = b.keys().public()?.operator;
     let store = site.open_store()?;
-    let begun = || {
+    let on_start = || {
         let text = format!("export of a capsule for {recipient} started");
         store.write(|tx| tx.event(NOW, &NewEvent::new(EventKind::SiteExported, &text))).map(drop).map_err(anyhow::Error::from)
     };
@@ -34,7 +34,7 @@ pub fn export(a: (&Site, &str), b: &Site, out: &Utf8Path, since: Option<Digest>,
         split: None,
         out,
         now_ms: NOW,
-        begun: &begun,
+        on_start: &on_start,
     };
     job.run(&Quiet)
 }

@@ -49,7 +49,7 @@ pub struct Export<'a> {
     /// Unix milliseconds.
     pub now_ms: u64,
     /// Writes to the event log that the export begins, before the database is read: the capsule has the event.
-    pub begun: &'a dyn Fn() -> Result<()>,
+    pub on_start: &'a dyn Fn() -> Result<()>,
 }
 
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Export<'_> {
         }
         fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
         let store = self.site.open_store()?;
-        (self.begun)()?;
+        (self.on_start)()?;
         let key = self.site_key.verifying_key();
         // One view of the database for the rows and for what is in use; the files that it refers to are immutable.
         let (used, facts) = store.read(|tx| {
